@@ -1,0 +1,1 @@
+"""The `radio` command line: parse, call one library function, render."""

@@ -1,0 +1,1 @@
+"""Lossless codecs for 16-bit radiographs, one file a codec behind one interface."""

@@ -1,0 +1,1 @@
+"""From DICOM files to rendered radiographs: walk, header, decode, render, check, regions."""

@@ -1,0 +1,1 @@
+"""The index: schema, records, catalog and queries."""

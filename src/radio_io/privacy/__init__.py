@@ -1,0 +1,1 @@
+"""What may leave a header, and under which pseudonym."""

@@ -1,0 +1,1 @@
+"""From files to shards: scan, plan, sample, write, build, verify."""

@@ -1,0 +1,1 @@
+"""Pre-training and evaluation of masked autoencoders on radiographs."""
