@@ -1,6 +1,6 @@
 """Make tests/data/dicom from the public files named in LICENCES.md: copies, and lossless re-encodings of one of them.
 
-Run once with the folder that holds the public files; the result is committed. Every re-encoding is read back and compared.
+Run once with the folder that holds the public files; every re-encoding is read back and compared.
 """
 
 import shutil
@@ -11,7 +11,7 @@ import imagecodecs
 import numpy as np
 import pydicom
 from pydicom.encaps import encapsulate
-from pydicom.uid import JPEGLSLossless, JPEGLosslessSV1, RLELossless, generate_uid
+from pydicom.uid import JPEGLosslessSV1, JPEGLSLossless, RLELossless, generate_uid
 
 COPIES = {
     "pydicom__pydicom-data/RG3_J2KR.dcm": "lower_leg_j2k.dcm",
