@@ -29,6 +29,10 @@ class DatasetError(RadioError):
     """A dataset folder that is missing, of another version, damaged or built with other settings."""
 
 
+class CodecError(RadioError):
+    """Encoded bytes that are cut, changed, too large or of another codec."""
+
+
 class StorageError(RadioError):
     """Reading or writing failed: disk full, network drive gone, permission denied."""
 

@@ -1,0 +1,96 @@
+"""Codec `fast`: vertical differences, the two bytes of each apart, zstd level 1; decodes twice as fast as HTJ2K.
+
+Comes in: `[rows, columns] uint16`. Goes out: a frame of a 20-byte header and one zstd frame. Refuses: another magic or
+version, a size that is impossible or does not fit the payload, a wrong CRC-32.
+
+The frame, little-endian: magic "RVDZ", uint16 version 1, uint16 zero, uint32 rows, uint32 columns, uint32 CRC-32 of the
+payload; then the payload: zstd of `rows * columns` high bytes followed by `rows * columns` low bytes of
+`(pixel - pixel above + 128) mod 2**16`, row by row, the pixel above the first row being 0. The 128 keeps the high byte
+of small negative differences at 0.
+"""
+
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Final, cast
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+
+from radio_io.codecs.interface import check_image, check_size
+from radio_io.errors import CodecError
+
+MAGIC = b"RVDZ"
+VERSION = 1
+HEADER = struct.Struct("<4sHHIII")
+ZSTD_LEVEL = 1
+BIAS = np.uint16(128)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FastCodec:
+    """Vertical differences, byte planes and zstd-1 in a framed format."""
+
+    name: str = "fast"
+    extension: str = "vdz"
+
+    def encode(self, pixels: NDArray[np.uint16]) -> bytes:
+        """The frame of `pixels`, `[rows, columns] uint16`."""
+        check_image(pixels)
+        rows, columns = pixels.shape
+        differences = np.empty((rows, columns), np.uint16)
+        differences[0] = pixels[0]
+        np.subtract(pixels[1:], pixels[:-1], out=differences[1:])
+        differences += BIAS
+        both = differences.astype("<u2", copy=False).view(np.uint8).reshape(-1, 2)
+        planes = np.empty((2, rows * columns), np.uint8)
+        planes[0], planes[1] = both[:, 1], both[:, 0]
+        payload = bytes(imagecodecs.zstd_encode(cast("bytes", planes), ZSTD_LEVEL))
+        return HEADER.pack(MAGIC, VERSION, 0, rows, columns, zlib.crc32(payload)) + payload
+
+    def decode(self, encoded: bytes) -> NDArray[np.uint16]:
+        """The image in `encoded`, `[rows, columns] uint16`.
+
+        Raises:
+            CodecError: The frame is cut, changed, too large or of another format.
+        """
+        rows, columns, crc32 = _parse_header(encoded)
+        payload = memoryview(encoded)[HEADER.size :]
+        if zlib.crc32(payload) != crc32:
+            raise CodecError("image in codec fast: CRC-32 of the payload differs; the bytes were cut or changed")
+        num_pixels = rows * columns
+        planes = np.empty(2 * num_pixels, np.uint8)
+        try:
+            # With an output array zstd never writes beyond it, whatever size the frame claims.
+            decoded = imagecodecs.zstd_decode(cast("bytes", payload), out=cast("bytearray", planes))
+        except (imagecodecs.ZstdError, ValueError, RuntimeError) as error:
+            raise CodecError(f"image in codec fast: payload is not what its header says ({error})") from None
+        if len(decoded) != planes.size:
+            raise CodecError(f"image in codec fast: {len(decoded)} bytes in the payload, expected {planes.size}")
+        both = np.empty((num_pixels, 2), np.uint8)
+        both[:, 1], both[:, 0] = planes[:num_pixels], planes[num_pixels:]
+        pixels = both.view("<u2").astype(np.uint16, copy=False).reshape(rows, columns)
+        pixels -= BIAS
+        for row in range(1, rows):  # twice as fast as np.add.accumulate over the first axis (numpy 2.4)
+            np.add(pixels[row], pixels[row - 1], out=pixels[row])
+        return pixels
+
+    def level_sizes(self, encoded: bytes) -> tuple[int, ...]:
+        """All the bytes: there is one resolution."""
+        return (len(encoded),)
+
+
+def _parse_header(encoded: bytes) -> tuple[int, int, int]:
+    if len(encoded) < HEADER.size:
+        raise CodecError(f"image in codec fast: {len(encoded)} bytes, expected at least {HEADER.size}")
+    magic, version, reserved, rows, columns, crc32 = HEADER.unpack_from(encoded)
+    if magic != MAGIC:
+        raise CodecError(f"image in codec fast: begins with {bytes(magic)!r}, expected {MAGIC!r}")
+    if version != VERSION or reserved:
+        raise CodecError(f"image in codec fast: version {version}, expected {VERSION}; update radio")
+    check_size(rows, columns)
+    return rows, columns, crc32
+
+
+FAST: Final = FastCodec()
