@@ -1,0 +1,162 @@
+"""Which bits of a decoded cell are the stored value, when header, codestream and data may contradict each other.
+
+Comes in: decoded cells and the header's claims. Goes out: `SettledBits`: true stored values, their number of bits
+and sign, and who was believed. Refuses contradictions that the data cannot settle, rather than guess.
+
+The rule: where every value fits what the header claims, the header is right. Where not, there are two readings:
+keep the cells as they are (the header lies about BitsStored or the sign), or keep only the claimed bits (the rest
+is an overlay or garbage). At each pair of neighbouring pixels where the two readings differ, the reading with the
+smaller step gets a vote, if that step is small: a value that runs over 4095 goes on smoothly in the first reading
+and falls to 0 in the second; a garbage bit jumps by 4096 in the first and changes nothing in the second.
+
+Source: DICOM PS3.5 8.1.1 (BitsAllocated, BitsStored, HighBit; two's complement when PixelRepresentation is 1);
+DICOM PS3.5 8.2.4 (the codestream's precision and sign are authoritative for JPEG 2000).
+"""
+
+from dataclasses import dataclass, replace
+from typing import Final, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radio_io.dicom.pixel_header import PixelHeader
+from radio_io.errors import ImageRejectedError, RejectReason
+
+BitsSource = Literal["header", "codestream", "corrected"]
+Pixels = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int8] | NDArray[np.int16] | NDArray[np.int32 | np.uint32]
+
+CLEAR_MAJORITY: Final = 0.7
+"""Share of the votes that settles a contradiction; real contradictions give 0.95 and more, noise about 0.5."""
+OVERSHOOT: Final = 8
+"""A lossy codec may exceed the claimed range by 1/8 of it by ringing; beyond that the header lies."""
+_MAX_VOTERS: Final = 4_000_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cells:
+    """Decoded cells: `[rows, columns]` integers of `bits` significant bits.
+
+    `signed` is None where the encoding has no sign of its own (all but JPEG 2000); the cells are unsigned then.
+    """
+
+    values: NDArray[np.generic]
+    bits: int
+    signed: bool | None
+    lossy: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SettledBits:
+    """Stored values with the number of bits and the sign that they really have."""
+
+    pixels: Pixels
+    bits: int
+    signed: bool
+    source: BitsSource
+
+
+def settle_bits(cells: Cells, header: PixelHeader) -> SettledBits:
+    """Decides which bits of the cells are the stored value.
+
+    Raises:
+        ImageRejectedError: HEADER_CONTRADICTION where two readings are equally plausible.
+    """
+    bits, source = _claimed_bits(cells, header)
+    cells, realigned = _align(cells, header, bits)
+    source = "corrected" if realigned else source
+    kept = _as_signed(cells, header)
+    low, high = int(kept.min()), int(kept.max())
+    claimed_low, claimed_high = (-(1 << bits - 1), (1 << bits - 1) - 1) if header.signed else (0, (1 << bits) - 1)
+    if claimed_low <= low and high <= claimed_high:
+        return SettledBits(pixels=_compact(kept, header.signed), bits=bits, signed=header.signed, source=source)
+    slack = (1 << bits) // OVERSHOOT
+    if cells.lossy and claimed_low - slack <= low and high <= claimed_high + slack:
+        clipped = np.clip(kept, claimed_low, claimed_high)
+        return SettledBits(pixels=_compact(clipped, header.signed), bits=bits, signed=header.signed, source=source)
+    masked = _mask(cells.values, bits, header.signed)
+    if _overlays_explain(header, bits) or not _votes_to_keep(kept, masked, bits, (low, high)):
+        kept_source: BitsSource = (
+            "corrected" if source == "corrected" or low < 0 or cells.signed is not None else source
+        )
+        return SettledBits(pixels=_compact(masked, header.signed), bits=bits, signed=header.signed, source=kept_source)
+    signed = low < 0 or (header.signed and cells.signed is None)
+    return SettledBits(pixels=_compact(kept, signed), bits=cells.bits, signed=signed, source="corrected")
+
+
+def _claimed_bits(cells: Cells, header: PixelHeader) -> tuple[int, BitsSource]:
+    """BitsStored where it is possible; the codestream's precision where that is smaller."""
+    if not 1 <= header.bits_stored <= header.bits_allocated:
+        return cells.bits, "corrected"
+    if cells.bits < header.bits_stored:
+        return cells.bits, "codestream"
+    return header.bits_stored, "header"
+
+
+def _align(cells: Cells, header: PixelHeader, bits: int) -> tuple[Cells, bool]:
+    """Shifts values down that HighBit places at the top of the cell; True where HighBit is contradicted."""
+    shift = header.high_bit + 1 - bits
+    if shift <= 0 or header.high_bit >= cells.bits or cells.signed:
+        return cells, False
+    values = cast("NDArray[np.uint16]", cells.values)
+    low_bits_used = bool((values & ((1 << shift) - 1)).any())
+    if low_bits_used and int(values.max()) < 1 << bits:
+        return cells, True
+    return replace(cells, values=values >> shift, bits=cells.bits - shift), False
+
+
+def _as_signed(cells: Cells, header: PixelHeader) -> NDArray[np.generic]:
+    """The cells as they are: two's complement over the whole cell where only the header has a sign."""
+    values = cells.values
+    if cells.signed is not None or not header.signed:
+        return values
+    width = values.dtype.itemsize * 8
+    if cells.bits == width:
+        return values.view(f"i{values.dtype.itemsize}")
+    return _mask(values, cells.bits, True)
+
+
+def _mask(values: NDArray[np.generic], bits: int, signed: bool) -> NDArray[np.generic]:
+    """Keeps the low `bits` of each cell and extends the sign."""
+    size = values.dtype.itemsize
+    pattern = cast("NDArray[np.uint32]", values.view(f"u{size}"))
+    shift = size * 8 - bits
+    if signed:
+        return (pattern << shift).view(f"i{size}") >> shift
+    return pattern & pattern.dtype.type((1 << bits) - 1)
+
+
+def _overlays_explain(header: PixelHeader, bits: int) -> bool:
+    """Tells whether the header itself says that overlay planes lie above the stored bits."""
+    return any(position >= bits for position in header.overlay_bits)
+
+
+def _votes_to_keep(
+    kept: NDArray[np.generic], masked: NDArray[np.generic], bits: int, value_range: tuple[int, int]
+) -> bool:
+    """Lets neighbouring pixels vote between the two readings.
+
+    Raises:
+        ImageRejectedError: HEADER_CONTRADICTION where neither has a clear majority.
+    """
+    stride = 1 + kept.size // _MAX_VOTERS
+    first, second = kept[::stride].astype(np.int64), masked[::stride].astype(np.int64)
+    for_kept = for_masked = 0
+    for axis in (0, 1):
+        step_kept, step_masked = np.abs(np.diff(first, axis=axis)), np.abs(np.diff(second, axis=axis))
+        smooth = np.minimum(step_kept, step_masked) < max(1 << bits >> 2, 1)
+        for_kept += int(np.count_nonzero(smooth & (step_kept < step_masked)))
+        for_masked += int(np.count_nonzero(smooth & (step_masked < step_kept)))
+    share = for_kept / max(for_kept + for_masked, 1)
+    if 1 - CLEAR_MAJORITY < share < CLEAR_MAJORITY:
+        detail = (
+            f"values from {value_range[0]} to {value_range[1]} do not fit BitsStored {bits}, and neither reading is "
+            f"smoother ({for_kept} votes for the values, {for_masked} for the header)"
+        )
+        raise ImageRejectedError(RejectReason.HEADER_CONTRADICTION, detail)
+    return share >= CLEAR_MAJORITY
+
+
+def _compact(values: NDArray[np.generic], signed: bool) -> Pixels:
+    """The same values in the type of their width and sign, without a copy where the bytes are the same."""
+    wanted = np.dtype(f"{'i' if signed else 'u'}{values.dtype.itemsize}")
+    return cast("Pixels", values if values.dtype == wanted else values.view(wanted))
