@@ -65,30 +65,36 @@ def settle_bits(cells: Cells, header: PixelHeader) -> SettledBits:
     cells, realigned = _align(cells, header, bits)
     source = "corrected" if realigned else source
     kept = _as_signed(cells, header)
-    low, high = int(kept.min()), int(kept.max())
+    low, high = _limits(kept)
     claimed_low, claimed_high = (-(1 << bits - 1), (1 << bits - 1) - 1) if header.signed else (0, (1 << bits) - 1)
-    if claimed_low <= low and high <= claimed_high:
-        return SettledBits(pixels=_compact(kept, header.signed), bits=bits, signed=header.signed, source=source)
-    slack = (1 << bits) // OVERSHOOT
-    if cells.lossy and claimed_low - slack <= low and high <= claimed_high + slack:
-        clipped = np.clip(kept, claimed_low, claimed_high)
-        return SettledBits(pixels=_compact(clipped, header.signed), bits=bits, signed=header.signed, source=source)
+    slack = (1 << bits) // OVERSHOOT if cells.lossy else 0
+    if claimed_low - slack <= low and high <= claimed_high + slack:
+        fitting = kept if claimed_low <= low and high <= claimed_high else np.clip(kept, claimed_low, claimed_high)
+        return SettledBits(pixels=_compact(fitting, header.signed), bits=bits, signed=header.signed, source=source)
     masked = _mask(cells.values, bits, header.signed)
-    if _overlays_explain(header, bits) or not _votes_to_keep(kept, masked, bits, (low, high)):
-        kept_source: BitsSource = (
-            "corrected" if source == "corrected" or low < 0 or cells.signed is not None else source
+    if _overlays_explain(header, bits) or not _votes_to_keep(kept, masked, bits, header.signed):
+        turned = cells.signed is not None and cells.signed != header.signed
+        return SettledBits(
+            pixels=_compact(masked, header.signed),
+            bits=bits,
+            signed=header.signed,
+            source="corrected" if turned else source,
         )
-        return SettledBits(pixels=_compact(masked, header.signed), bits=bits, signed=header.signed, source=kept_source)
     signed = low < 0 or (header.signed and cells.signed is None)
     return SettledBits(pixels=_compact(kept, signed), bits=cells.bits, signed=signed, source="corrected")
 
 
+def _limits(values: NDArray[np.generic]) -> tuple[int, int]:
+    """Least and greatest value; 0 stands for the least unsigned one, whatever that is."""
+    return int(values.min()) if values.dtype.kind == "i" else 0, int(values.max())
+
+
 def _claimed_bits(cells: Cells, header: PixelHeader) -> tuple[int, BitsSource]:
-    """BitsStored where it is possible; the codestream's precision where that is smaller."""
+    """BitsStored where it is possible; the codestream's precision where that is smaller or would not fit."""
+    if cells.bits < header.bits_stored <= header.bits_allocated or cells.bits > header.bits_allocated:
+        return cells.bits, "codestream"
     if not 1 <= header.bits_stored <= header.bits_allocated:
         return cells.bits, "corrected"
-    if cells.bits < header.bits_stored:
-        return cells.bits, "codestream"
     return header.bits_stored, "header"
 
 
@@ -130,14 +136,30 @@ def _overlays_explain(header: PixelHeader, bits: int) -> bool:
     return any(position >= bits for position in header.overlay_bits)
 
 
-def _votes_to_keep(
-    kept: NDArray[np.generic], masked: NDArray[np.generic], bits: int, value_range: tuple[int, int]
-) -> bool:
+def _votes_to_keep(kept: NDArray[np.generic], masked: NDArray[np.generic], bits: int, signed: bool) -> bool:
     """Lets neighbouring pixels vote between the two readings.
 
     Raises:
         ImageRejectedError: HEADER_CONTRADICTION where neither has a clear majority.
     """
+    for_kept, for_masked = _count_votes(kept, masked, bits)
+    share = for_kept / max(for_kept + for_masked, 1)
+    if share >= CLEAR_MAJORITY:
+        return True
+    low, high = _limits(kept)
+    # Negative values with and without extended sign are no contradiction: unused bits are not specified.
+    unextended = signed and low >= -(1 << bits - 1) and high < 1 << bits
+    if share > 1 - CLEAR_MAJORITY and not unextended:
+        detail = (
+            f"values from {low} to {high} do not fit BitsStored {bits}, and neither reading is smoother "
+            f"({for_kept} votes for the values, {for_masked} for the header)"
+        )
+        raise ImageRejectedError(RejectReason.HEADER_CONTRADICTION, detail)
+    return False
+
+
+def _count_votes(kept: NDArray[np.generic], masked: NDArray[np.generic], bits: int) -> tuple[int, int]:
+    """Counts the neighbours between which only one reading makes a small step, less than a quarter of the range."""
     stride = 1 + kept.size // _MAX_VOTERS
     first, second = kept[::stride].astype(np.int64), masked[::stride].astype(np.int64)
     for_kept = for_masked = 0
@@ -146,14 +168,7 @@ def _votes_to_keep(
         smooth = np.minimum(step_kept, step_masked) < max(1 << bits >> 2, 1)
         for_kept += int(np.count_nonzero(smooth & (step_kept < step_masked)))
         for_masked += int(np.count_nonzero(smooth & (step_masked < step_kept)))
-    share = for_kept / max(for_kept + for_masked, 1)
-    if 1 - CLEAR_MAJORITY < share < CLEAR_MAJORITY:
-        detail = (
-            f"values from {value_range[0]} to {value_range[1]} do not fit BitsStored {bits}, and neither reading is "
-            f"smoother ({for_kept} votes for the values, {for_masked} for the header)"
-        )
-        raise ImageRejectedError(RejectReason.HEADER_CONTRADICTION, detail)
-    return share >= CLEAR_MAJORITY
+    return for_kept, for_masked
 
 
 def _compact(values: NDArray[np.generic], signed: bool) -> Pixels:

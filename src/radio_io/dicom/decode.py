@@ -7,21 +7,24 @@ What decides is the frame's own codestream; the transfer syntax is only asked wh
 against limits, lengths and the codestream's own header before anything is decoded.
 """
 
+import re
 from dataclasses import dataclass, replace
 from typing import Final, Protocol, cast
 
 import numpy as np
-from numpy.typing import NDArray
 from pydicom import Dataset
+from pydicom.tag import Tag
 
 from radio_io.dicom.bits import BitsSource, Cells, Pixels, settle_bits
-from radio_io.dicom.codestream import CodestreamInfo
+from radio_io.dicom.codestream import CodestreamInfo, CodestreamKind
 from radio_io.dicom.decoders import decode_codestream
-from radio_io.dicom.frames import is_encapsulated, read_frame
+from radio_io.dicom.frames import check_native_length, is_encapsulated, read_frame, swapped_pairs
 from radio_io.dicom.jpeg import read_jpeg
 from radio_io.dicom.jpeg2000 import read_jpeg2000
 from radio_io.dicom.pixel_header import PixelHeader, read_pixel_header
+from radio_io.dicom.quiet import quiet_pydicom
 from radio_io.dicom.rle import looks_like_rle, read_rle
+from radio_io.dicom.smoothness import check_row_length, in_smoother_byte_order
 from radio_io.errors import ImageRejectedError, RejectReason
 
 EXPLICIT_BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
@@ -30,12 +33,17 @@ NATIVE: Final = frozenset(
     {
         "1.2.840.10008.1.2",
         "1.2.840.10008.1.2.1",
+        "1.2.840.10008.1.2.1.98",  # encapsulated uncompressed
+        "1.2.840.10008.1.2.1.99",  # deflated
         EXPLICIT_BIG_ENDIAN,
-        "1.2.840.10008.1.2.1.98",
-        "1.2.840.10008.1.2.1.99",
     }
 )
+COMPRESSED: Final = re.compile(r"1\.2\.840\.10008\.1\.2\.(5|4\.(5[0-9]|6[0-6]|70|8[01]|9[0-3]|20[1-3]))")
+"""JPEG, JPEG-LS, JPEG 2000, HTJ2K and RLE; a known label on what turns out to be plain pixels."""
 LOSSY: Final = frozenset({"1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.93", "1.2.840.10008.1.2.4.203"})
+"""Labels that say lossy where the codestream itself leaves it open."""
+FLOATS: Final = ("FloatPixelData", "DoubleFloatPixelData")
+_PIXEL_DATA: Final = Tag(0x7FE00010)
 
 
 class PixelSource(Protocol):
@@ -81,37 +89,46 @@ def decode_pixels(parsed: PixelSource, *, frame: int = 0) -> StoredPixels:
         ImageRejectedError: NO_PIXEL_DATA, TRUNCATED, CORRUPT_PIXELS, HEADER_CONTRADICTION, DECOMPRESSION_BOMB,
             UNSUPPORTED_PIXELS, UNSUPPORTED_TRANSFER_SYNTAX, NOT_GRAYSCALE, BAD_GEOMETRY or MULTI_FRAME.
     """
-    dataset = parsed.dataset
-    value = _pixel_data(dataset)
-    header = read_pixel_header(dataset)
+    with quiet_pydicom():
+        value = _pixel_data(parsed.dataset)
+        header = read_pixel_header(parsed.dataset)
     if frame >= header.frames:
         raise ImageRejectedError(RejectReason.MULTI_FRAME, f"frame {frame} of {header.frames} was asked for")
     syntax = str(parsed.transfer_syntax_uid)
-    data = read_frame(value, frame, header.frames) if is_encapsulated(value) else value
+    encapsulated = is_encapsulated(value)
+    data = read_frame(value, frame, header.frames) if encapsulated else value
     info = _codestream(data, header, syntax)
-    if info is None:
-        return _native(data, header, dataset, syntax, frame=0 if data is not value else frame)
-    return _coded(info, header, syntax)
+    if info is not None:
+        return _coded(info, header, syntax)
+    if encapsulated:
+        header, frame = replace(header, frames=1), 0
+    _check_label(data, header, syntax)
+    return _native(data, header, syntax, frame=frame, vr=_vr(parsed.dataset))
 
 
 def _pixel_data(dataset: Dataset) -> bytes:
-    for keyword in ("FloatPixelData", "DoubleFloatPixelData"):
-        if keyword in dataset:
-            raise ImageRejectedError(RejectReason.UNSUPPORTED_PIXELS, f"{keyword}, expected integer PixelData")
-    value = cast("object", dataset["PixelData"].value) if "PixelData" in dataset else None
+    found = [keyword for keyword in FLOATS if keyword in dataset]
+    if found:
+        raise ImageRejectedError(RejectReason.UNSUPPORTED_PIXELS, f"{found[0]}, expected integer PixelData")
+    value = cast("object", dataset[_PIXEL_DATA].value) if _PIXEL_DATA in dataset else None
     if not isinstance(value, bytes) or not value:
         raise ImageRejectedError(RejectReason.NO_PIXEL_DATA, "PixelData is missing or empty")
     return value
 
 
+def _vr(dataset: Dataset) -> str | None:
+    return dataset.get_item(_PIXEL_DATA).VR
+
+
 def _codestream(data: bytes, header: PixelHeader, syntax: str) -> CodestreamInfo | None:
     """Parses the codestream that the bytes really are; None where they are plain pixels."""
-    segments = header.bits_allocated // 8
     if data.startswith(b"\xff\xd8\xff"):
         return read_jpeg(data)
     if data.startswith((b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  ")):
         return read_jpeg2000(data)
-    if syntax == RLE_LOSSLESS or (syntax not in NATIVE and looks_like_rle(data, segments)):
+    segments = header.bits_allocated // 8
+    plain = syntax in NATIVE or len(data) in (header.frame_bytes, header.frame_bytes + 1)
+    if looks_like_rle(data, segments) or (syntax == RLE_LOSSLESS and not plain):
         info = read_rle(data, segments)
         return replace(info, rows=header.rows, columns=header.columns, precision=header.bits_allocated)
     return None
@@ -127,42 +144,58 @@ def _coded(info: CodestreamInfo, header: PixelHeader, syntax: str) -> StoredPixe
         raise ImageRejectedError(RejectReason.HEADER_CONTRADICTION, detail)
     decoded = decode_codestream(info)
     lossy = info.lossy if info.lossy is not None else syntax in LOSSY
-    settled = settle_bits(Cells(values=decoded.values, bits=info.precision, signed=info.signed, lossy=lossy), header)
-    return StoredPixels(
-        pixels=settled.pixels,
-        bits_stored=settled.bits,
-        signed=settled.signed,
-        bits_source=settled.source,
-        lossy=lossy,
-        decoder=decoded.decoder,
-    )
+    cells = Cells(values=decoded.values, bits=info.precision, signed=info.signed, lossy=lossy)
+    return _settled(cells, header, decoded.decoder, turnable=info.kind is CodestreamKind.RLE)
 
 
-def _native(data: bytes, header: PixelHeader, dataset: Dataset, syntax: str, *, frame: int) -> StoredPixels:
-    """Views uncompressed bytes as cells, without a copy in the usual case."""
-    cells = _cells(data, header, dataset, syntax, frame)
-    settled = settle_bits(Cells(values=cells, bits=header.bits_allocated, signed=None, lossy=False), header)
-    return StoredPixels(
-        pixels=settled.pixels,
-        bits_stored=settled.bits,
-        signed=settled.signed,
-        bits_source=settled.source,
-        lossy=False,
-        decoder="numpy",
-    )
+def _check_label(data: bytes, header: PixelHeader, syntax: str) -> None:
+    """Refuses bytes that are no codestream known here under a label that says they are one.
 
+    Plain pixels under a label of a known codec are accepted where their length is exact.
 
-def _cells(data: bytes, header: PixelHeader, dataset: Dataset, syntax: str, frame: int) -> NDArray[np.generic]:
-    size = header.bits_allocated // 8
+    Raises:
+        ImageRejectedError: UNSUPPORTED_TRANSFER_SYNTAX or CORRUPT_PIXELS.
+    """
+    if syntax in NATIVE:
+        return
+    if not COMPRESSED.fullmatch(syntax):
+        detail = f"transfer syntax {syntax} is none of the uncompressed, JPEG, JPEG-LS, JPEG 2000, HTJ2K and RLE ones"
+        raise ImageRejectedError(RejectReason.UNSUPPORTED_TRANSFER_SYNTAX, detail)
     expected = header.frame_bytes * header.frames
-    if len(data) < expected:
-        raise ImageRejectedError(RejectReason.TRUNCATED, f"{len(data)} bytes of pixel data, {expected} expected")
-    if len(data) >= expected + header.frame_bytes:
-        detail = f"{len(data)} bytes of pixel data, {expected} expected for {header.frames} frames"
-        raise ImageRejectedError(RejectReason.HEADER_CONTRADICTION, detail)
+    if len(data) not in (expected, expected + 1):
+        detail = f"{len(data)} bytes that begin no codestream under transfer syntax {syntax}"
+        raise ImageRejectedError(RejectReason.CORRUPT_PIXELS, detail)
+
+
+def _native(data: bytes, header: PixelHeader, syntax: str, *, frame: int, vr: str | None) -> StoredPixels:
+    """Views uncompressed bytes as cells, without a copy in the usual case."""
+    check_native_length(data, header.frame_bytes, header.frames)
     big_endian = syntax == EXPLICIT_BIG_ENDIAN
-    cell = np.dtype(f"{'>' if big_endian else '<'}u{size}")
-    values = np.frombuffer(data, cell, count=header.pixels, offset=frame * header.frame_bytes)
+    if big_endian and header.bits_allocated == 8 and vr == "OW":
+        data = swapped_pairs(data)
+    cell = np.dtype(f"{'>' if big_endian else '<'}u{header.bits_allocated // 8}")
+    values = np.frombuffer(data, cell, len(data) // cell.itemsize)
+    start = frame * header.pixels
+    check_row_length(values[start:] if header.frames == 1 else values[start : start + header.pixels], header)
+    picture = values[start : start + header.pixels].reshape(header.rows, header.columns)
     if big_endian:
-        values = values.astype(cell.newbyteorder("="))
-    return values.reshape(header.rows, header.columns)
+        picture = picture.astype(cell.newbyteorder("="))
+    cells = Cells(values=picture, bits=header.bits_allocated, signed=None, lossy=False)
+    return _settled(cells, header, "numpy", turnable=True)
+
+
+def _settled(cells: Cells, header: PixelHeader, decoder: str, *, turnable: bool) -> StoredPixels:
+    """Settles bits and sign; `turnable` cells may have their bytes in the wrong order."""
+    turned = False
+    if turnable:
+        values, turned = in_smoother_byte_order(cells.values, header.bits_stored)
+        cells = replace(cells, values=values)
+    settled = settle_bits(cells, header)
+    return StoredPixels(
+        pixels=settled.pixels,
+        bits_stored=settled.bits,
+        signed=settled.signed,
+        bits_source="corrected" if turned else settled.source,
+        lossy=cells.lossy,
+        decoder=decoder,
+    )

@@ -26,6 +26,9 @@ from pydicom.uid import (
 
 from radio_io.dicom.codestream import CodestreamInfo, CodestreamKind, corrupt, truncated
 from radio_io.dicom.jpeg import EOI
+from radio_io.dicom.jpeg_scan import constant_end_is_coded
+from radio_io.dicom.quiet import quiet_pydicom
+from radio_io.dicom.unraisable import refuse_unraisable
 
 _SYNTAXES: Final = {
     CodestreamKind.JPEG_DCT: JPEGExtended12Bit,
@@ -35,8 +38,16 @@ _SYNTAXES: Final = {
     CodestreamKind.HTJ2K: HTJ2KLossless,
     CodestreamKind.RLE: RLELossless,
 }
-_FILLERS: Final = (b"\x55\xaa" * 32, b"\x2a\x95" * 32)
-"""Bytes that decode to different pixels where a scan is too short; they hold no marker and are no padding."""
+_LENIENT: Final = (CodestreamKind.JPEG_DCT, CodestreamKind.JPEG_LOSSLESS)
+"""Kinds whose decoders return an image from a cut scan."""
+_FILLERS: Final = (bytes(range(0x20, 0xA0)) * 2, bytes(0xFF - value for value in range(0x20, 0xA0)) * 2)
+"""Bytes that hold no marker. Their bits are each other's complement, so that a decoder which needs even one bit after
+the end of a scan returns different images."""
+_BLOCK: Final = 8
+"""Side of a DCT block; in lossless scans so many equal pixels at the end raise the suspicion of a cut."""
+
+
+_Opinion = Callable[[CodestreamInfo], NDArray[np.generic] | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,14 +64,15 @@ def decode_codestream(info: CodestreamInfo) -> Decoded:
     Raises:
         ImageRejectedError: CORRUPT_PIXELS where no decoder accepts it, TRUNCATED where its scan is too short.
     """
-    values = _first_opinion(info)
-    decoder = "imagecodecs"
+    values, decoder, opinion = _first_opinion(info), "imagecodecs", _first_opinion
     if values is None:
-        values, decoder = _second_opinion(info), "pylibjpeg"
+        values, decoder, opinion = _second_opinion(info), "pylibjpeg", _second_opinion
     if values is None:
         raise corrupt(f"neither imagecodecs nor pylibjpeg decodes this {info.kind} codestream")
-    if info.kind in (CodestreamKind.JPEG_DCT, CodestreamKind.JPEG_LOSSLESS):
-        _prove_complete(info, values)
+    if info.kind is CodestreamKind.JPEG_LS and (info.end_added or opinion is _second_opinion):
+        _prove_complete(info, values, _second_opinion)  # CharLS itself is strict, but takes nothing behind the scan
+    elif info.kind in _LENIENT and (info.end_added or opinion is _second_opinion or _may_be_cut(info, values)):
+        _prove_complete(info, values, opinion)
     return Decoded(values=values, decoder=decoder)
 
 
@@ -85,7 +97,8 @@ def _jpeg2000(info: CodestreamInfo) -> NDArray[np.generic]:
 
 
 def _htj2k(info: CodestreamInfo) -> NDArray[np.generic]:
-    return cast("NDArray[np.generic]", imagecodecs.htj2k_decode(info.data))
+    with refuse_unraisable():
+        return cast("NDArray[np.generic]", imagecodecs.htj2k_decode(info.data))
 
 
 def _rle(info: CodestreamInfo) -> NDArray[np.generic]:
@@ -109,23 +122,24 @@ def _second_opinion(info: CodestreamInfo) -> NDArray[np.generic] | None:
     syntax: UID = _SYNTAXES[info.kind]
     if info.kind is CodestreamKind.JPEG_DCT and info.precision == 8:
         syntax = JPEGBaseline8Bit
+    decode = cast("Callable[..., tuple[NDArray[np.generic], object]]", get_decoder(syntax).as_array)
     try:
-        decode = cast("Callable[..., tuple[NDArray[np.generic], object]]", get_decoder(syntax).as_array)
-        values, _ = decode(
-            encapsulate([info.data]),
-            index=0,
-            raw=True,
-            decoding_plugin="pylibjpeg",
-            rows=info.rows,
-            columns=info.columns,
-            number_of_frames=1,
-            samples_per_pixel=1,
-            bits_allocated=8 if info.precision <= 8 else 16 if info.precision <= 16 else 32,
-            bits_stored=info.precision,
-            pixel_representation=int(bool(info.signed)),
-            photometric_interpretation="MONOCHROME2",
-            pixel_keyword="PixelData",
-        )
+        with quiet_pydicom():
+            values, _ = decode(
+                encapsulate([info.data]),
+                index=0,
+                raw=True,
+                decoding_plugin="pylibjpeg",
+                rows=info.rows,
+                columns=info.columns,
+                number_of_frames=1,
+                samples_per_pixel=1,
+                bits_allocated=8 if info.precision <= 8 else 16 if info.precision <= 16 else 32,
+                bits_stored=info.precision,
+                pixel_representation=int(bool(info.signed)),
+                photometric_interpretation="MONOCHROME2",
+                pixel_keyword="PixelData",
+            )
     except (RuntimeError, ValueError, AttributeError, NotImplementedError):
         return None
     return _checked(values, info)
@@ -138,19 +152,47 @@ def _checked(values: NDArray[np.generic], info: CodestreamInfo) -> NDArray[np.ge
     return values
 
 
-def _prove_complete(info: CodestreamInfo, values: NDArray[np.generic]) -> None:
-    """Tests that a JPEG scan codes every pixel: bytes put after it must not change the image.
+def _prove_complete(info: CodestreamInfo, values: NDArray[np.generic], decode: _Opinion) -> None:
+    """Tests that a JPEG scan codes every pixel: bytes put after a complete scan do not change the image.
 
-    libjpeg fills what is missing with a constant, so this costs a second decoding only where the end marker was
-    missing or where the image ends in a constant block.
+    libjpeg fills what is missing, and takes these bytes for it if they are there.
     """
-    if not info.end_added and values[-1, -_BLOCK:].min() != values[-1, -_BLOCK:].max():
-        return
-    scan = info.data[:-2]
+    scan = info.data[:-2].rstrip(b"\xff")
     for filler in _FILLERS:
-        other = _first_opinion(replace(info, data=scan + filler + EOI))
+        other = decode(replace(info, data=scan + filler + EOI))
         if other is None or not np.array_equal(other, values):
             raise truncated("the JPEG scan ends before the image does")
 
 
-_BLOCK: Final = 8
+def _may_be_cut(info: CodestreamInfo, values: NDArray[np.generic]) -> bool:
+    """Tells whether an image ends as libjpeg leaves one whose scan was cut, and nothing proves the contrary.
+
+    What is missing is decoded from bits that are all 0: blocks of the DC value before them, or pixels that differ from
+    their prediction by a constant. A cut inside the last block goes unseen if an end marker was put after it.
+    """
+    if info.kind is CodestreamKind.JPEG_DCT:
+        rows, columns = values.shape
+        block = values[(rows - 1) // _BLOCK * _BLOCK :, (columns - 1) // _BLOCK * _BLOCK :]
+        return bool((block == values[-1, -1]).all())
+    return _ends_in_constant_residuals(values) and not constant_end_is_coded(info, values)
+
+
+def _ends_in_constant_residuals(values: NDArray[np.generic]) -> bool:
+    """Tells whether the last pixels have equal prediction residuals under any predictor.
+
+    Source: ITU-T T.81 table H.1 (selection values 1 to 7).
+    """
+    end = values[-2:, -_BLOCK - 1 :].astype(np.int64)
+    if end.shape != (2, _BLOCK + 1):
+        return True
+    pixel, left, above, corner = end[1, 1:], end[1, :-1], end[0, 1:], end[0, :-1]
+    predictions = (
+        left,
+        above,
+        corner,
+        left + above - corner,
+        left + (above - corner >> 1),
+        above + (left - corner >> 1),
+        left + above >> 1,
+    )
+    return any(len(set(((pixel - prediction) & 0xFFFF).tolist())) == 1 for prediction in predictions)

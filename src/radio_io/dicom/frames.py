@@ -8,6 +8,8 @@ Source: DICOM PS3.5 A.4 (items, Basic Offset Table, fragments).
 import struct
 from typing import Final
 
+import numpy as np
+
 from radio_io.errors import ImageRejectedError, RejectReason
 
 ITEM: Final = b"\xfe\xff\x00\xe0"
@@ -21,6 +23,34 @@ def is_encapsulated(value: bytes) -> bool:
         return False
     length = struct.unpack_from("<I", value, 4)[0]
     return length % 4 == 0 and length + 8 <= len(value)
+
+
+def check_native_length(value: bytes, frame_bytes: int, frames: int) -> None:
+    """Refuses uncompressed pixel data that are too short, or longer than by padding.
+
+    Padding is one byte, or any number of equal bytes below a frame: more would mean that Rows, Columns, BitsAllocated
+    or NumberOfFrames lies.
+
+    Raises:
+        ImageRejectedError: TRUNCATED or HEADER_CONTRADICTION.
+    """
+    expected = frame_bytes * frames
+    excess = len(value) - expected
+    found = f"{len(value)} bytes of pixel data, {expected} expected for {frames} frames of {frame_bytes}"
+    if excess < 0:
+        whole, rest = divmod(len(value), frame_bytes)
+        lies = frames > 1 and whole > 0 and rest <= 1
+        raise ImageRejectedError(RejectReason.HEADER_CONTRADICTION if lies else RejectReason.TRUNCATED, found)
+    if excess >= frame_bytes > 1 or (excess > 1 and value.count(value[-1:], expected) < excess):
+        raise ImageRejectedError(RejectReason.HEADER_CONTRADICTION, found)
+
+
+def swapped_pairs(value: bytes) -> bytes:
+    """Returns 8-bit pixels that were written as big endian words in their own order.
+
+    Source: DICOM PS3.5 A.3 (OW with 8 bits allocated under explicit VR big endian).
+    """
+    return np.frombuffer(value, np.uint16, len(value) // 2).byteswap().tobytes() + value[len(value) // 2 * 2 :]
 
 
 def read_frame(value: bytes, frame: int, frames: int) -> bytes:

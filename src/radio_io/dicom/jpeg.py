@@ -17,7 +17,7 @@ from radio_io.dicom.codestream import CodestreamInfo, CodestreamKind, corrupt, t
 
 SOI: Final = b"\xff\xd8"
 EOI: Final = b"\xff\xd9"
-_SOS: Final = 0xDA
+SOS: Final = 0xDA
 _EOI: Final = 0xD9
 _SOF_LS: Final = 0xF7
 _SOF_LOSSLESS: Final = (0xC3, 0xC7, 0xCB, 0xCF)
@@ -29,7 +29,7 @@ _SCAN_END_LS: Final = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Segment:
+class Segment:
     """A marker, where it stands and the first and last position of what follows its length field."""
 
     marker: int
@@ -44,14 +44,14 @@ def read_jpeg(data: bytes) -> CodestreamInfo:
     Raises:
         ImageRejectedError: TRUNCATED where the headers are cut, CORRUPT_PIXELS where they make no sense.
     """
-    frame: _Segment | None = None
+    frame: Segment | None = None
     lossy_scan = False
     scans = 0
     end = -1
-    for segment in _segments(data):
+    for segment in segments(data):
         if segment.marker == _EOI:
             end = segment.position
-        elif segment.marker == _SOS:
+        elif segment.marker == SOS:
             scans += 1
             lossy_scan |= _scan_is_lossy(data, segment, frame)
         elif segment.marker in _SOF_DCT or segment.marker in _SOF_LOSSLESS or segment.marker == _SOF_LS:
@@ -63,7 +63,7 @@ def read_jpeg(data: bytes) -> CodestreamInfo:
     return _describe(data, frame, end=end, lossy_scan=lossy_scan)
 
 
-def _describe(data: bytes, frame: _Segment, *, end: int, lossy_scan: bool) -> CodestreamInfo:
+def _describe(data: bytes, frame: Segment, *, end: int, lossy_scan: bool) -> CodestreamInfo:
     if frame.end - frame.start < 6:
         raise corrupt(f"a JPEG frame header of {frame.end - frame.start} bytes, expected at least 6")
     content = data[frame.start : frame.end]
@@ -85,7 +85,7 @@ def _describe(data: bytes, frame: _Segment, *, end: int, lossy_scan: bool) -> Co
     )
 
 
-def _segments(data: bytes) -> Iterator[_Segment]:
+def segments(data: bytes) -> Iterator[Segment]:
     """Yields the marker segments up to the end marker or the end of the data; scans are skipped whole."""
     scan_end = _SCAN_END
     segment = _segment(data, 2)
@@ -96,13 +96,13 @@ def _segments(data: bytes) -> Iterator[_Segment]:
         if segment.marker == _SOF_LS:
             scan_end = _SCAN_END_LS
         position = segment.end
-        if segment.marker == _SOS:
+        if segment.marker == SOS:
             found = scan_end.search(data, position)
             position = found.start() if found else len(data)
         segment = _segment(data, position)
 
 
-def _segment(data: bytes, position: int) -> _Segment | None:
+def _segment(data: bytes, position: int) -> Segment | None:
     """Reads the next marker segment, past fill bytes and markers that stand alone; None at the end of the data."""
     while data[position : position + 2] == b"\xff\xff" or data[position + 1 : position + 2] in _STANDALONE:
         position += 1 if data[position + 1] == 0xFF else 2
@@ -112,15 +112,15 @@ def _segment(data: bytes, position: int) -> _Segment | None:
         raise corrupt(f"byte {data[position]:02x} where the JPEG codestream needs a marker")
     marker = data[position + 1]
     if marker == _EOI:
-        return _Segment(marker=marker, position=position, start=position, end=position + 2)
+        return Segment(marker=marker, position=position, start=position, end=position + 2)
     length = int.from_bytes(data[position + 2 : position + 4], "big")
     end = position + 2 + length
     if length < 2 or end > len(data):
         raise truncated(f"a JPEG marker segment of {length} bytes, but the codestream ends before it does")
-    return _Segment(marker=marker, position=position, start=position + 4, end=end)
+    return Segment(marker=marker, position=position, start=position + 4, end=end)
 
 
-def _scan_is_lossy(data: bytes, scan: _Segment, frame: _Segment | None) -> bool:
+def _scan_is_lossy(data: bytes, scan: Segment, frame: Segment | None) -> bool:
     """Tells whether a lossless process drops information: JPEG-LS with NEAR > 0, or a point transform."""
     if frame is None:
         raise corrupt("a JPEG scan before the frame header")

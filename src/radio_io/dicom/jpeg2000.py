@@ -3,13 +3,15 @@
 Comes in: bytes that begin with SOC or a JP2 signature box. Goes out: `CodestreamInfo`. Refuses codestreams whose
 tile-parts are not all there: decoders return a blurred image from a cut one.
 
-What this cannot see: code-blocks that were cut inside a tile-part whose length was corrected afterwards.
+What this cannot see: a tile-part whose data were cut and whose length was corrected afterwards or is open (Psot 0),
+and missing last tile-parts where no tile-part announces how many there are. OpenJPEG refuses most of the former.
 
-Source: ITU-T T.800 A.4 (SOC, SOT, Psot), A.5.1 (SIZ), A.6.1 (COD), I.5.4 (jp2c box); ITU-T T.814 A.2 (CAP).
+Source: ITU-T T.800 A.4 (SOC, SOT, Psot, TPsot, TNsot), A.5.1 (SIZ), A.6.1 (COD), I.5.4 (jp2c box);
+ITU-T T.814 A.2 (CAP).
 """
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from radio_io.dicom.codestream import CodestreamInfo, CodestreamKind, corrupt, truncated
@@ -33,6 +35,14 @@ class _Size:
     components: int
     precision: int
     signed: bool
+
+
+@dataclass(kw_only=True, slots=True)
+class _TileParts:
+    """Which parts of a tile were seen (TPsot) and how many it announces (TNsot; 0 where no part says it)."""
+
+    seen: set[int] = field(default_factory=set[int])
+    announced: int = 0
 
 
 def read_jpeg2000(data: bytes) -> CodestreamInfo:
@@ -124,16 +134,15 @@ def _size(content: bytes) -> _Size:
 
 
 def _walk_tiles(data: bytes, position: int, tiles: int) -> int:
-    """Follows the tile-parts by their lengths and returns where the end marker stands or belongs.
-
-    The number of tile-parts that each header announces (TNsot) is not relied on: some encoders write it wrong.
-    """
-    seen: set[int] = set()
+    """Follows the tile-parts by their lengths and returns where the end marker stands or belongs."""
+    parts: dict[int, _TileParts] = {}
     while data[position : position + 2] == b"\xff\x90":
         if position + 12 > len(data):
             raise truncated("the JPEG 2000 codestream ends in the header of a tile-part")
-        tile, length = struct.unpack_from(">HI", data, position + 4)
-        seen.add(tile)
+        tile, length, part, announced = struct.unpack_from(">HIBB", data, position + 4)
+        known = parts.setdefault(tile, _TileParts())
+        known.seen.add(part)
+        known.announced = max(known.announced, announced)
         if length == 0:  # the last tile-part reaches to the end marker
             end = data.rstrip(b"\0")
             if not end.endswith(EOC):
@@ -144,8 +153,20 @@ def _walk_tiles(data: bytes, position: int, tiles: int) -> int:
             left = len(data) - position
             raise truncated(f"a JPEG 2000 tile-part of {length} bytes, but only {left} are left")
         position += length
-    if len(seen) < tiles:
-        raise truncated(f"{len(seen)} of {tiles} JPEG 2000 tiles are there")
-    if data[position : position + 2] not in (EOC, b"", b"\0", b"\0\0", b"\xff"):
+    ended = data[position : position + 2] == EOC
+    if not ended and data[position : position + 2].strip(b"\0\xff"):
         raise corrupt("the lengths of the JPEG 2000 tile-parts do not lead to the end marker")
+    _check_parts(parts, tiles, ended=ended)
+    if not ended and data[position - 2 : position] == EOC:
+        raise truncated("the end marker lies inside the last JPEG 2000 tile-part")
     return position
+
+
+def _check_parts(parts: dict[int, _TileParts], tiles: int, *, ended: bool) -> None:
+    """Tests that every tile has all parts: as many as it announces, or an end marker after them."""
+    if len(parts) < tiles:
+        raise truncated(f"{len(parts)} of {tiles} JPEG 2000 tiles are there")
+    for known in parts.values():
+        wanted = known.announced or max(known.seen) + 1
+        if len(known.seen) < wanted or not (ended or known.announced):
+            raise truncated(f"{len(known.seen)} of {wanted} or more parts of a JPEG 2000 tile are there")

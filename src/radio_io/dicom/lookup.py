@@ -12,12 +12,15 @@ from typing import Final, cast
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 
-from radio_io.dicom.pixel_header import UNREADABLE, finite, values
+from radio_io.dicom.values import items, numbers
 from radio_io.errors import ImageRejectedError, RejectReason
 
 FULL: Final = 1 << 16
 SIGN: Final = 1 << 15
+_LUT_DATA: Final = Tag(0x00283006)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,58 +52,56 @@ def modality_lut(dataset: Dataset, *, signed: bool) -> LookupTable | None:
     Raises:
         ImageRejectedError: HEADER_CONTRADICTION where there is one that cannot be applied.
     """
-    items = sequence_items(dataset, "ModalityLUTSequence")
-    if not items:
+    item = next(iter(items(dataset, "ModalityLUTSequence")), None)
+    if item is None or (not numbers(item, "LUTDescriptor") and not numbers(item, "LUTData")):
         return None
-    table = read_table(items[0], signed=signed, little_endian=is_little_endian(dataset))
+    table = read_table(item, signed=signed)
     if table is None:
         detail = "the Modality LUT has fewer entries than its descriptor says, or no descriptor"
         raise ImageRejectedError(RejectReason.HEADER_CONTRADICTION, detail)
     return table
 
 
-def read_table(item: Dataset, *, signed: bool, little_endian: bool) -> LookupTable | None:
+def read_table(item: Dataset, *, signed: bool) -> LookupTable | None:
     """Reads a table whose first input is signed or not; None where descriptor and data do not belong together.
 
-    The number of entries 0 means 65,536. A first value of the wrong sign is a matter of VR (US or SS) and turned.
+    The number of entries 0 means 65,536. A first input of the wrong sign is a matter of VR (US or SS) and turned.
     Entries of 8 bits may lie in bytes; entries that exceed the bits announced are believed, not the descriptor.
     """
-    descriptor = [finite(value) for value in values(item, "LUTDescriptor")]
-    if len(descriptor) != 3 or None in descriptor:
+    descriptor = [int(value) for value in numbers(item, "LUTDescriptor") if value is not None]
+    if len(descriptor) != 3:
         return None
-    count, first, bits = (int(cast("float", value)) for value in descriptor)
+    count, first, bits = descriptor
     count = count % FULL or FULL
     first = (first + SIGN) % FULL - SIGN if signed else first % FULL
-    entries = _entries(item, count, bits, little_endian)
+    entries = _entries(item, count, bits)
     if entries is None:
         return None
     needed = int(entries.max()).bit_length()
     return LookupTable(entries=entries, first=first, bits=max(bits if 1 <= bits <= 16 else 16, needed))
 
 
-def _entries(item: Dataset, count: int, bits: int, little_endian: bool) -> NDArray[np.uint16] | None:
-    try:
-        data = cast("object", item["LUTData"].value)
-    except UNREADABLE:
-        return None
-    if isinstance(data, bytes):
-        if len(data) >= 2 * count:
-            return np.frombuffer(data, "<u2" if little_endian else ">u2", count).astype(np.uint16)
-        if bits <= 8 and len(data) >= count:
-            return np.frombuffer(data, np.uint8, count).astype(np.uint16)
-        return None
-    numbers = cast("Sequence[int]", data if isinstance(data, Sequence) else [data])
-    if len(numbers) >= count:
-        return np.asarray(numbers[:count], np.int64).astype(np.uint16)
-    packed = np.asarray(numbers, np.int64).astype("<u2" if little_endian else ">u2").view(np.uint8)
-    return packed[:count].astype(np.uint16) if bits <= 8 and len(packed) >= count else None
+def _entries(item: Dataset, count: int, bits: int) -> NDArray[np.uint16] | None:
+    """Reads LUTData (US or OW) as it was written: as words, or as bytes where there are too few for words."""
+    data, order = _lut_bytes(item)
+    if len(data) >= 2 * count:
+        return np.frombuffer(data, f"{order}u2", count).astype(np.uint16)
+    if bits <= 8 and len(data) >= count:
+        words = np.frombuffer(data, np.uint16, len(data) // 2)
+        data = data if order == "<" else words.byteswap().tobytes()
+        return np.frombuffer(data, np.uint8, count).astype(np.uint16)
+    return None
 
 
-def sequence_items(dataset: Dataset, keyword: str) -> list[Dataset]:
-    """Returns the items of a sequence; an empty list where it is absent or unreadable."""
-    return [item for item in values(dataset, keyword) if isinstance(item, Dataset)]
-
-
-def is_little_endian(dataset: Dataset) -> bool:
-    """Tells the byte order in which a dataset was read."""
-    return dataset.original_encoding[1] is not False
+def _lut_bytes(item: Dataset) -> tuple[bytes, str]:
+    """Returns the bytes of LUTData and their byte order, whether pydicom has converted them already or not."""
+    if _LUT_DATA not in item:
+        return b"", "<"
+    element = item.get_item(_LUT_DATA)
+    value = cast("object", element.value)
+    if isinstance(element, RawDataElement):
+        return element.value or b"", "<" if element.is_little_endian else ">"
+    if isinstance(value, bytes):
+        return value, ">" if item.original_encoding[1] is False else "<"
+    words = cast("Sequence[int]", value if isinstance(value, Sequence) else [value or 0])
+    return np.asarray(words, np.int64).astype("<u2").tobytes(), "<"

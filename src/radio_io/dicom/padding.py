@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from radio_io.dicom.pixel_header import number
+from radio_io.dicom.values import number
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -24,7 +24,7 @@ from pydicom import Dataset
 from radio_io.dicom.decode import StoredPixels
 from radio_io.dicom.lookup import LookupTable, modality_lut
 from radio_io.dicom.padding import PaddingRange, read_padding
-from radio_io.dicom.pixel_header import first_value, number
+from radio_io.dicom.values import number, term
 from radio_io.dicom.voi import VoiParameters, apply_voi, read_voi
 from radio_io.errors import ImageRejectedError, RejectReason
 
@@ -203,8 +203,7 @@ def _shifted(pixels: NDArray[np.generic], offset: int) -> NDArray[np.uint16]:
 
 def _polarity(dataset: Dataset) -> tuple[bool, str, bool]:
     """Whether low values are white, who says so, and whether PresentationLUTShape says the opposite."""
-    photometric = str(first_value(dataset, "PhotometricInterpretation") or "").strip().upper()
-    shape = str(first_value(dataset, "PresentationLUTShape") or "").strip().upper()
+    photometric, shape = term(dataset, "PhotometricInterpretation"), term(dataset, "PresentationLUTShape")
     if photometric in ("MONOCHROME1", "MONOCHROME2"):
         inverse = photometric == "MONOCHROME1"
         return inverse, "PhotometricInterpretation", shape == ("IDENTITY" if inverse else "INVERSE")

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from radio_io.dicom.lookup import FULL, LookupTable, is_little_endian, read_table, sequence_items
-from radio_io.dicom.pixel_header import finite, first_value, values
+from radio_io.dicom.lookup import FULL, LookupTable, read_table
+from radio_io.dicom.values import items, numbers, term
 
 VoiFunction = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 VoiApplied = Literal["VOI_LUT", "WINDOW", "PERCENTILES"]
@@ -69,16 +69,11 @@ class VoiParameters:
 
 def read_voi(dataset: Dataset) -> VoiParameters:
     """Reads VOI LUTs and windows; what cannot be meant counts as absent."""
-    little_endian = is_little_endian(dataset)
-    tables = [
-        read_table(item, signed=False, little_endian=little_endian)
-        for item in sequence_items(dataset, "VOILUTSequence")
-    ]
-    name = str(first_value(dataset, "VOILUTFunction") or "").strip().upper()
+    tables = [read_table(item, signed=False) for item in items(dataset, "VOILUTSequence")]
+    name = term(dataset, "VOILUTFunction")
     function: VoiFunction = name if name in ("LINEAR_EXACT", "SIGMOID") else "LINEAR"
-    centers, widths = values(dataset, "WindowCenter"), values(dataset, "WindowWidth")
     windows: list[Window] = []
-    for center, width in zip(map(finite, centers), map(finite, widths), strict=False):
+    for center, width in zip(numbers(dataset, "WindowCenter"), numbers(dataset, "WindowWidth"), strict=False):
         if center is not None and width is not None and width >= (1 if function == "LINEAR" else 1e-6):
             windows.append(Window(center=center, width=width, function=function))
     return VoiParameters(tables=tuple(table for table in tables if table), windows=tuple(windows))

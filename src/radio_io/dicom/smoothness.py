@@ -1,0 +1,71 @@
+"""What neighbouring pixels say about byte order and row length, where nothing else does.
+
+Comes in: decoded cells. Goes out: cells in the byte order in which they form a picture. Refuses rows of a length that
+shears the picture. Both compare sums of steps between neighbours in a sample of rows: a radiograph is smooth, and its
+bytes exchanged or its rows of another length are not.
+"""
+
+from typing import Final, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radio_io.dicom.pixel_header import PixelHeader
+from radio_io.errors import ImageRejectedError, RejectReason
+
+CLEARLY: Final = 4
+"""How many times rougher the claimed reading must be; real pictures give 50 and more, noise gives 1."""
+_SAMPLED_ROWS: Final = 16
+"""Enough: their thousands of steps agree within a few percent, and the check stays below 0.1 ms."""
+
+
+def in_smoother_byte_order(cells: NDArray[np.generic], bits_stored: int) -> tuple[NDArray[np.generic], bool]:
+    """Returns 16-bit cells in the byte order that is far smoother and fits `bits_stored`, and whether that is new.
+
+    Catches big endian data labelled little endian, and RLE segments in the wrong order.
+    """
+    if cells.dtype.itemsize != 2 or cells.shape[1] < 2:
+        return cells, False
+    sample = _sample(cells)
+    given, turned = _steps(sample), _steps(sample.byteswap())
+    if given == 0 or turned * CLEARLY >= given:
+        return cells, False
+    swapped = cells.byteswap()
+    if bits_stored < 16 and int(cast("NDArray[np.uint16]", swapped).max()) >> bits_stored:
+        return cells, False
+    return swapped, True
+
+
+def check_row_length(cells: NDArray[np.generic], header: PixelHeader) -> None:
+    """Refuses uncompressed cells, one after another, that form a picture only with rows of another length.
+
+    Tried are Rows and Columns exchanged, and longer rows that use up all cells.
+
+    Raises:
+        ImageRejectedError: HEADER_CONTRADICTION.
+    """
+    rows, columns = header.rows, header.columns
+    others = {rows} if cells.size == header.pixels else {cells.size // rows} if cells.size % rows == 0 else set[int]()
+    for other in others - {columns}:
+        if _vertical_step(cells, other) * CLEARLY < _vertical_step(cells, columns):
+            detail = f"Rows {rows} x Columns {columns}, but the cells form a picture with rows of {other}"
+            raise ImageRejectedError(RejectReason.HEADER_CONTRADICTION, detail)
+
+
+def _sample(cells: NDArray[np.generic]) -> NDArray[np.generic]:
+    return cells[:: max(cells.shape[0] // _SAMPLED_ROWS, 1)]
+
+
+def _steps(cells: NDArray[np.generic]) -> int:
+    return int(np.abs(np.diff(cells.astype(np.int32), axis=1)).sum())
+
+
+def _vertical_step(cells: NDArray[np.generic], columns: int) -> float:
+    """Mean step between a row and the next; infinite where there are no two rows."""
+    rows = cells.size // columns
+    if rows < 2:
+        return float("inf")
+    picture = cells[: rows * columns].reshape(rows, columns)
+    stride = max(rows // _SAMPLED_ROWS, 1)
+    first, second = picture[:-1:stride].astype(np.int64), picture[1::stride].astype(np.int64)
+    return float(np.abs(first - second[: len(first)]).mean())
