@@ -1,1 +1,1 @@
-"""What may leave a header, and under which pseudonym."""
+"""What may leave a header, and in which form: the allow-list, pseudonyms, dates, vocabularies, burned-in text."""

@@ -1,0 +1,245 @@
+"""Reads a file into a pydicom dataset, whatever its first bytes claim.
+
+Comes in: a path or the bytes of a file. Goes out: `ParsedFile`. Refuses what is not DICOM, what has no encoding that
+can be told, a deflated dataset that grows without bound, and every failure of the file system.
+"""
+
+import hashlib
+import os
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.tag import BaseTag
+from pydicom.uid import UID
+
+from radio_io.dicom import quiet as quiet  # silences pydicom's log, which quotes values
+from radio_io.dicom.elements import (
+    EXPLICIT_LITTLE,
+    PIXEL_DATA,
+    UNDEFINED,
+    DamageError,
+    Encoding,
+    PixelElement,
+    Scan,
+    end_of_items,
+    read_head,
+    scan,
+)
+from radio_io.dicom.encoding import Syntax, SyntaxSource, settle_syntax, usable_uid
+from radio_io.dicom.signatures import foreign_format
+from radio_io.dicom.source import WINDOW_BYTES, ByteSource, open_regular, read_at
+from radio_io.errors import ImageRejectedError, RejectReason
+from radio_io.privacy.attributes import ALLOWED_TAGS
+
+# The largest stitched radiographs have about 200 MB; a worker must stay below 1.5 GB with its copy of the pixels.
+MAX_FILE_BYTES: Final = 512 << 20
+MAX_INFLATED_BYTES: Final = 256 << 20
+MAX_INFLATED_HEADER_BYTES: Final = 16 << 20
+
+_TRANSFER_SYNTAX: Final = 0x00020010
+_MEDIA_STORAGE_SOP_CLASS: Final = 0x00020002
+_SOP_INSTANCE_UID: Final = BaseTag(0x00080018)
+_WANTED: Final = {tag: BaseTag(tag) for tag in ALLOWED_TAGS}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ParsedFile:
+    """A file as a dataset of raw elements, which pydicom converts at access.
+
+    `dataset` holds allow-listed attributes only after `read_before_pixels`, everything after `read_file`; then its
+    `file_meta` names the transfer syntax, so that pydicom can decode the pixels too. `damage` says where the dataset
+    breaks off before its pixel data. `pixels_complete` is false where the pixel data is shorter than it claims or its
+    closing delimiter is missing. `content_digest` (SHA-256 of the file) is there where SOPInstanceUID is empty.
+    """
+
+    dataset: Dataset
+    transfer_syntax_uid: str
+    transfer_syntax_source: SyntaxSource = SyntaxSource.META
+    media_storage_sop_class_uid: str | None = None
+    has_pixel_data: bool = True
+    pixels_complete: bool = True
+    content_digest: str | None = None
+    damage: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Labels:
+    """What the file meta information says, and where the dataset begins."""
+
+    position: int
+    marked: bool
+    transfer_syntax: str | None
+    media_storage_sop_class: str | None
+
+
+def read_file(source: str | Path | bytes) -> ParsedFile:
+    """The whole file, read once, pixel data included.
+
+    Raises:
+        ImageRejectedError: VANISHED, UNREADABLE, EMPTY_FILE, CHANGED_WHILE_READING, TOO_LARGE, NOT_DICOM,
+            NO_TRANSFER_SYNTAX, BAD_HEADER or DECOMPRESSION_BOMB.
+    """
+    data = source if isinstance(source, bytes) else _read_all(source)
+    if not data:
+        raise ImageRejectedError(RejectReason.EMPTY_FILE, "0 bytes")
+    labels, syntax, body = _open_dataset(ByteSource(data), limit=MAX_INFLATED_BYTES)
+    position = 0 if syntax.deflated else labels.position
+    found = scan(body, position, syntax.encoding)
+    complete = _add_pixels(found, body, syntax.encoding)
+    digest = None if _has_instance_uid(found) else hashlib.sha256(data).hexdigest()
+    parsed = _parsed(found, labels, syntax, complete=complete, digest=digest)
+    parsed.dataset.file_meta = _file_meta(syntax.uid)
+    return parsed
+
+
+def read_before_pixels(path: str | Path) -> ParsedFile:
+    """The allow-listed attributes of a file; pixel data is not read, large elements are skipped.
+
+    Raises:
+        ImageRejectedError: as `read_file`, but for TOO_LARGE.
+    """
+    with open_regular(path) as (descriptor, status):
+        first = read_at(descriptor, 0, min(WINDOW_BYTES, status.st_size))
+        source = ByteSource(first, size=status.st_size, descriptor=descriptor)
+        labels, syntax, body = _open_dataset(source, limit=MAX_INFLATED_HEADER_BYTES)
+        found = scan(body, 0 if syntax.deflated else labels.position, syntax.encoding, wanted=_WANTED)
+        digest = None if _has_instance_uid(found) else _digest(descriptor, status.st_size)
+        return _parsed(found, labels, syntax, complete=True, digest=digest)
+
+
+def _read_all(path: str | Path) -> bytes:
+    with open_regular(path) as (descriptor, before):
+        if before.st_size > MAX_FILE_BYTES:
+            detail = f"{before.st_size} bytes, at most {MAX_FILE_BYTES} are read"
+            raise ImageRejectedError(RejectReason.TOO_LARGE, detail)
+        data = read_at(descriptor, 0, before.st_size)
+        after = os.fstat(descriptor)
+        if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+            detail = f"{before.st_size} bytes before reading, {after.st_size} after, or touched meanwhile"
+            raise ImageRejectedError(RejectReason.CHANGED_WHILE_READING, detail)
+        return data
+
+
+def _digest(descriptor: int, size: int) -> str:
+    digest = hashlib.sha256()
+    for position in range(0, size, 1 << 20):
+        digest.update(read_at(descriptor, position, min(1 << 20, size - position)))
+    return digest.hexdigest()
+
+
+def _open_dataset(source: ByteSource, *, limit: int) -> tuple[_Labels, Syntax, ByteSource]:
+    """The labels, the settled encoding, and the bytes of the dataset (inflated where they are deflated)."""
+    labels = _read_labels(source)
+    syntax = settle_syntax(source, labels.position, labels.transfer_syntax)
+    if syntax is None:
+        if not labels.marked:
+            detail = foreign_format(source.take(0, 512)) or "no DICM mark, and the bytes fit no DICOM encoding"
+            raise ImageRejectedError(RejectReason.NOT_DICOM, detail)
+        detail = "TransferSyntaxUID is absent or no UID, and the bytes do not tell the encoding"
+        raise ImageRejectedError(RejectReason.NO_TRANSFER_SYNTAX, detail)
+    if syntax.deflated:
+        return labels, syntax, _inflated(source, labels.position, limit)
+    return labels, syntax, source
+
+
+def _read_labels(source: ByteSource) -> _Labels:
+    """The file meta information, which is explicit VR little endian whatever follows (DICOM PS3.10 section 7.1)."""
+    start = 0
+    if source.take(128, 4) == b"DICM":
+        start = 132
+    elif source.take(0, 4) == b"DICM":
+        start = 4
+    position, values = start, dict[int, bytes]()
+    try:
+        while (head := read_head(source, position, EXPLICIT_LITTLE)) is not None:
+            tag, _, length, value = head
+            if tag >> 16 != 2 or length > 4096:
+                break
+            values[tag] = source.take(value, length)
+            position = value + length
+    except DamageError as error:
+        if start > 0:
+            raise ImageRejectedError(RejectReason.BAD_HEADER, f"file meta information {error}") from error
+    return _Labels(
+        position=position,
+        marked=start > 0 or bool(values),
+        transfer_syntax=usable_uid(values.get(_TRANSFER_SYNTAX)),
+        media_storage_sop_class=usable_uid(values.get(_MEDIA_STORAGE_SOP_CLASS)),
+    )
+
+
+def _inflated(source: ByteSource, position: int, limit: int) -> ByteSource:
+    """The dataset of a deflated file, at most `limit` bytes of it.
+
+    Source: DICOM PS3.5 section A.5: a raw deflate stream (RFC 1951); some writers add a zlib or gzip header.
+
+    Raises:
+        ImageRejectedError: DECOMPRESSION_BOMB beyond `limit`, BAD_HEADER where nothing can be inflated.
+    """
+    packed = source.take(position, source.size - position)
+    for window_bits in (-zlib.MAX_WBITS, zlib.MAX_WBITS + 32):
+        inflater = zlib.decompressobj(window_bits)
+        try:
+            data = inflater.decompress(packed, limit + 1)
+        except zlib.error:
+            continue
+        if len(data) > limit:
+            detail = f"{len(packed)} deflated bytes inflate to more than {limit}"
+            raise ImageRejectedError(RejectReason.DECOMPRESSION_BOMB, detail)
+        if data:
+            return ByteSource(data)
+    raise ImageRejectedError(RejectReason.BAD_HEADER, "the deflated dataset cannot be inflated")
+
+
+def _add_pixels(found: Scan, source: ByteSource, encoding: Encoding) -> bool:
+    """Put the pixel data into the scan's elements; returns whether all of it is there."""
+    pixels = found.pixels
+    if pixels is None or pixels.tag != PIXEL_DATA:
+        return True
+    end, complete = min(pixels.start + pixels.length, source.size), pixels.start + pixels.length <= source.size
+    if pixels.length == UNDEFINED:
+        try:
+            end, _ = end_of_items(source, pixels.start, encoding)
+            complete = True
+        except DamageError:
+            end, complete = source.size, False
+    tag, value = BaseTag(PIXEL_DATA), source.take(pixels.start, end - pixels.start)
+    vr = pixels.vr if pixels.vr in {"OB", "OW"} else None
+    found.elements[tag] = RawDataElement(
+        tag, vr, pixels.length, value, pixels.start, pixels.vr is None, encoding.little
+    )
+    return complete
+
+
+def _parsed(found: Scan, labels: _Labels, syntax: Syntax, *, complete: bool, digest: str | None) -> ParsedFile:
+    dataset = Dataset(dict(found.elements))
+    dataset.set_original_encoding(syntax.encoding.implicit, syntax.encoding.little)
+    return ParsedFile(
+        dataset=dataset,
+        transfer_syntax_uid=syntax.uid,
+        transfer_syntax_source=syntax.source,
+        media_storage_sop_class_uid=labels.media_storage_sop_class,
+        has_pixel_data=_is_pixel_data(found.pixels),
+        pixels_complete=complete,
+        content_digest=digest,
+        damage=found.damage,
+    )
+
+
+def _is_pixel_data(pixels: PixelElement | None) -> bool:
+    return pixels is not None and pixels.tag == PIXEL_DATA and pixels.length > 0
+
+
+def _has_instance_uid(found: Scan) -> bool:
+    element = found.elements.get(_SOP_INSTANCE_UID)
+    return element is not None and bool((element.value or b"").strip(b" \0"))
+
+
+def _file_meta(transfer_syntax_uid: str) -> FileMetaDataset:
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = UID(transfer_syntax_uid)
+    return meta
