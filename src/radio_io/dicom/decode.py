@@ -23,7 +23,7 @@ from radio_io.dicom.jpeg import read_jpeg
 from radio_io.dicom.jpeg2000 import read_jpeg2000
 from radio_io.dicom.pixel_header import PixelHeader, read_pixel_header
 from radio_io.dicom.quiet import quiet_pydicom
-from radio_io.dicom.rle import looks_like_rle, read_rle
+from radio_io.dicom.rle import check_rle_size, looks_like_rle, read_rle
 from radio_io.dicom.smoothness import check_row_length, in_smoother_byte_order
 from radio_io.errors import ImageRejectedError, RejectReason
 
@@ -130,6 +130,7 @@ def _codestream(data: bytes, header: PixelHeader, syntax: str) -> CodestreamInfo
     plain = syntax in NATIVE or len(data) in (header.frame_bytes, header.frame_bytes + 1)
     if looks_like_rle(data, segments) or (syntax == RLE_LOSSLESS and not plain):
         info = read_rle(data, segments)
+        check_rle_size(data, header.frame_bytes)
         return replace(info, rows=header.rows, columns=header.columns, precision=header.bits_allocated)
     return None
 
@@ -143,6 +144,8 @@ def _coded(info: CodestreamInfo, header: PixelHeader, syntax: str) -> StoredPixe
         detail = f"the codestream has {info.rows} x {info.columns} pixels, the header {header.rows} x {header.columns}"
         raise ImageRejectedError(RejectReason.HEADER_CONTRADICTION, detail)
     decoded = decode_codestream(info)
+    if info.kind is CodestreamKind.RLE:
+        check_row_length(decoded.values.ravel(), header)
     lossy = info.lossy if info.lossy is not None else syntax in LOSSY
     cells = Cells(values=decoded.values, bits=info.precision, signed=info.signed, lossy=lossy)
     return _settled(cells, header, decoded.decoder, turnable=info.kind is CodestreamKind.RLE)

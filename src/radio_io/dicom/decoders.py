@@ -28,6 +28,7 @@ from radio_io.dicom.codestream import CodestreamInfo, CodestreamKind, corrupt, t
 from radio_io.dicom.jpeg import EOI
 from radio_io.dicom.jpeg_scan import constant_end_is_coded
 from radio_io.dicom.quiet import quiet_pydicom
+from radio_io.dicom.rle import check_planes
 from radio_io.dicom.unraisable import refuse_unraisable
 
 _SYNTAXES: Final = {
@@ -66,9 +67,11 @@ def decode_codestream(info: CodestreamInfo) -> Decoded:
     """
     values, decoder, opinion = _first_opinion(info), "imagecodecs", _first_opinion
     if values is None:
-        values, decoder, opinion = _second_opinion(info), "pylibjpeg", _second_opinion
+        if info.kind is CodestreamKind.RLE:
+            check_planes(info)
+        values, decoder, opinion = _second_opinion(info), "pydicom", _second_opinion
     if values is None:
-        raise corrupt(f"neither imagecodecs nor pylibjpeg decodes this {info.kind} codestream")
+        raise corrupt(f"neither imagecodecs nor pydicom decodes this {info.kind} codestream")
     if info.kind is CodestreamKind.JPEG_LS and (info.end_added or opinion is _second_opinion):
         _prove_complete(info, values, _second_opinion)  # CharLS itself is strict, but takes nothing behind the scan
     elif info.kind in _LENIENT and (info.end_added or opinion is _second_opinion or _may_be_cut(info, values)):
@@ -129,7 +132,8 @@ def _second_opinion(info: CodestreamInfo) -> NDArray[np.generic] | None:
                 encapsulate([info.data]),
                 index=0,
                 raw=True,
-                decoding_plugin="pylibjpeg",
+                # pylibjpeg-rle 2.2.0 panics on short segments, with an exception that is no Exception
+                decoding_plugin="pydicom" if info.kind is CodestreamKind.RLE else "pylibjpeg",
                 rows=info.rows,
                 columns=info.columns,
                 number_of_frames=1,

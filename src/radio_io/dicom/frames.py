@@ -22,7 +22,7 @@ def is_encapsulated(value: bytes) -> bool:
     if len(value) < 8 or value[:4] != ITEM:
         return False
     length = struct.unpack_from("<I", value, 4)[0]
-    return length % 4 == 0 and length + 8 <= len(value)
+    return length % 2 == 0 and length + 8 <= len(value)
 
 
 def check_native_length(value: bytes, frame_bytes: int, frames: int) -> None:

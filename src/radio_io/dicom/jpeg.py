@@ -75,7 +75,7 @@ def _describe(data: bytes, frame: Segment, *, end: int, lossy_scan: bool) -> Cod
         kind, lossy = CodestreamKind.JPEG_DCT, True
     return CodestreamInfo(
         kind=kind,
-        data=data[: end + 2] if end >= 0 else data.rstrip(b"\xff") + EOI,
+        data=data[: end + 2] if end >= 0 else data.rstrip(b"\0\xff") + EOI,  # a last 00 is padding, not a code
         rows=int.from_bytes(content[1:3], "big"),
         columns=int.from_bytes(content[3:5], "big"),
         components=content[5],

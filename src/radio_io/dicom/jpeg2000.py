@@ -157,8 +157,8 @@ def _walk_tiles(data: bytes, position: int, tiles: int) -> int:
     if not ended and data[position : position + 2].strip(b"\0\xff"):
         raise corrupt("the lengths of the JPEG 2000 tile-parts do not lead to the end marker")
     _check_parts(parts, tiles, ended=ended)
-    if not ended and data[position - 2 : position] == EOC:
-        raise truncated("the end marker lies inside the last JPEG 2000 tile-part")
+    if not ended and (data[position - 2 : position] == EOC or data[position - 1] == 0):
+        raise truncated("the end marker or padding lies inside the last JPEG 2000 tile-part")
     return position
 
 

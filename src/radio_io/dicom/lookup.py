@@ -6,7 +6,7 @@ Source: DICOM PS3.3 C.11.1.1 and C.11.2.1.1 (LUT Descriptor: entries, first valu
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, cast
 
 import numpy as np
@@ -49,6 +49,9 @@ class LookupTable:
 def modality_lut(dataset: Dataset, *, signed: bool) -> LookupTable | None:
     """Returns the Modality LUT, or None where there is none.
 
+    Its descriptor names the bits in which an entry is kept (8 or 16), not the range of its output: that is as many bits
+    as its greatest entry needs (Source: DICOM PS3.3 C.11.1.1.1).
+
     Raises:
         ImageRejectedError: HEADER_CONTRADICTION where there is one that cannot be applied.
     """
@@ -59,7 +62,7 @@ def modality_lut(dataset: Dataset, *, signed: bool) -> LookupTable | None:
     if table is None:
         detail = "the Modality LUT has fewer entries than its descriptor says, or no descriptor"
         raise ImageRejectedError(RejectReason.HEADER_CONTRADICTION, detail)
-    return table
+    return replace(table, bits=max(int(table.entries.max()).bit_length(), 1))
 
 
 def read_table(item: Dataset, *, signed: bool) -> LookupTable | None:

@@ -6,11 +6,17 @@ Source: DICOM PS3.5 Annex G.
 """
 
 import struct
-from typing import Final
+from itertools import pairwise
+from typing import Final, cast
+
+import imagecodecs
 
 from radio_io.dicom.codestream import CodestreamInfo, CodestreamKind, corrupt, truncated
+from radio_io.errors import ImageRejectedError, RejectReason
 
 HEADER_BYTES: Final = 64
+MAX_PADDING: Final = 16
+"""Zeros behind a segment decode to zeros: so many pixels too much are padding."""
 
 
 def looks_like_rle(data: bytes, segments: int) -> bool:
@@ -40,6 +46,37 @@ def read_rle(data: bytes, segments: int) -> CodestreamInfo:
     if offsets != sorted(offsets):
         data = _ordered(data, offsets)
     return CodestreamInfo(kind=CodestreamKind.RLE, data=data, rows=0, columns=0, components=1, precision=0, lossy=False)
+
+
+def check_rle_size(data: bytes, frame_bytes: int) -> None:
+    """Refuses a frame that is too short to decode to so many bytes: two bytes stand for at most 128.
+
+    Raises:
+        ImageRejectedError: TRUNCATED.
+    """
+    if frame_bytes > len(data) * 64:
+        raise truncated(f"{len(data)} bytes of RLE cannot hold {frame_bytes} bytes of pixels")
+
+
+def check_planes(info: CodestreamInfo) -> None:
+    """Says why a frame does not decode to one byte of each segment for each pixel; PackBits itself has no errors.
+
+    Raises:
+        ImageRejectedError: TRUNCATED where a segment holds less, HEADER_CONTRADICTION where it holds more.
+    """
+    count, *offsets = struct.unpack("<16I", info.data[:HEADER_BYTES])
+    pixels = info.rows * info.columns
+    for start, end in pairwise([*offsets[:count], len(info.data)]):
+        try:
+            plane = cast("bytes", imagecodecs.packbits_decode(info.data[start:end]))
+        except RuntimeError:
+            raise truncated("an RLE segment ends within a run") from None
+        found = len(plane)
+        if found < pixels:
+            raise truncated(f"an RLE segment holds {found} bytes, {pixels} expected")
+        if found > pixels + MAX_PADDING or any(plane[pixels:]):
+            detail = f"an RLE segment holds {found} bytes, {pixels} expected for {info.rows} x {info.columns} pixels"
+            raise ImageRejectedError(RejectReason.HEADER_CONTRADICTION, detail)
 
 
 def _ordered(data: bytes, offsets: list[int]) -> bytes:

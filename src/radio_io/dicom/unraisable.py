@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,12 +34,16 @@ def refuse_unraisable() -> Generator[None]:
         else:
             previous(unraisable)
 
+    def ignore(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
+        if threading.get_ident() != thread:  # Cython prints before it reports
+            previous_printer(kind, value, trace)
+
     with _lock:
-        previous = sys.unraisablehook
-        sys.unraisablehook = take
+        previous, previous_printer = sys.unraisablehook, sys.excepthook
+        sys.unraisablehook, sys.excepthook = take, ignore
         try:
             yield
         finally:
-            sys.unraisablehook = previous
+            sys.unraisablehook, sys.excepthook = previous, previous_printer
     if swallowed:
         raise RuntimeError(swallowed[0])
