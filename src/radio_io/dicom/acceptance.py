@@ -10,6 +10,8 @@ from radio_io.errors import ImageRejectedError, RejectReason
 from radio_io.privacy.burned_in import BurnedIn
 
 GRAYSCALE = frozenset({"MONOCHROME1", "MONOCHROME2"})
+# Rows and Columns are unsigned shorts; what decoding can afford is its own decision.
+LARGEST_SIDE = 65_535
 # Source: DICOM PS3.3 C.7.6.3.1.2.
 _COLOUR_TERMS = "RGB ARGB CMYK HSV YBR_FULL YBR_FULL_422 YBR_PARTIAL_422 YBR_PARTIAL_420 YBR_ICT YBR_RCT XYB"
 _COLOUR = frozenset(_COLOUR_TERMS.split()) | {"PALETTE COLOR"}
@@ -66,8 +68,12 @@ def refuse_pixels(claims: Claims, *, frames: str, allow_burned_in: bool) -> None
         raise ImageRejectedError(RejectReason.NOT_GRAYSCALE, detail)
     if (claims.number_of_frames or 1) > 1 and frames == "reject":
         raise ImageRejectedError(RejectReason.MULTI_FRAME, f"NumberOfFrames {claims.number_of_frames}, expected 1")
-    if not claims.rows or not claims.columns or min(claims.rows, claims.columns) < 0:
-        detail = f"Rows {claims.rows}, Columns {claims.columns}; both have to be above 0"
+    if not _is_side(claims.rows) or not _is_side(claims.columns):
+        detail = f"Rows {claims.rows}, Columns {claims.columns}; both have to be 1 to {LARGEST_SIDE}"
         raise ImageRejectedError(RejectReason.BAD_GEOMETRY, detail)
     if claims.burned_in is BurnedIn.YES and not allow_burned_in:
         raise ImageRejectedError(RejectReason.BURNED_IN_ANNOTATION, "BurnedInAnnotation YES")
+
+
+def _is_side(value: int | None) -> bool:
+    return value is not None and 0 < value <= LARGEST_SIDE

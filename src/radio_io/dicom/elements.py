@@ -15,7 +15,7 @@ from typing import Final
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import BaseTag
 
-from radio_io.dicom.source import ByteSource
+from radio_io.dicom.source import MAX_STEPS, ByteSource
 
 UNDEFINED: Final = 0xFFFFFFFF
 PIXEL_DATA: Final = 0x7FE00010
@@ -25,8 +25,7 @@ ITEM: Final = 0xFFFEE000
 ITEM_END: Final = 0xFFFEE00D
 SEQUENCE_END: Final = 0xFFFEE0DD
 
-# Bounds of work, far above any real header: a file made to be slow ends as damaged instead.
-MAX_STEPS: Final = 1_000_000
+# Real headers nest about six levels deep.
 MAX_DEPTH: Final = 64
 # Kept values of the header stage; a longer one is not what its attribute is for.
 MAX_HEADER_VALUE_BYTES: Final = 1 << 20
@@ -156,7 +155,8 @@ def _scan_into(
 ) -> None:
     elements, little = result.elements, encoding.little
     read, size = _HEADS[encoding].read, source.size
-    for _ in range(MAX_STEPS):
+    while source.steps_left > 0:
+        source.steps_left -= 1
         index = position - source.start
         if index + 12 > len(source.buffer):
             index = source.load(position, min(12, max(size - position, 0)))
@@ -180,7 +180,7 @@ def _scan_into(
             raise DamageError(f"stray {tag_name(tag)}")
         if kept is not None and (wanted is None or length <= MAX_HEADER_VALUE_BYTES):
             elements[kept] = RawDataElement(kept, vr, length, source.take(start, length), start, vr is None, little)
-    raise DamageError(f"more than {MAX_STEPS} elements")
+    raise DamageError(f"more than {MAX_STEPS} elements and items")
 
 
 def _has_head(source: ByteSource, index: int) -> bool:
@@ -212,7 +212,8 @@ def end_of_items(source: ByteSource, position: int, encoding: Encoding, *, in_it
         DamageError: no delimiter before the end, something else than an item, or nested too deep.
     """
     inside = [in_item]
-    for _ in range(MAX_STEPS):
+    while source.steps_left > 0:
+        source.steps_left -= 1
         tag, length, start = _inner_head(source, position, encoding)
         here = position
         if inside[-1]:
@@ -230,7 +231,7 @@ def end_of_items(source: ByteSource, position: int, encoding: Encoding, *, in_it
             return here, position
         if len(inside) > MAX_DEPTH:
             raise DamageError(f"sequences nested deeper than {MAX_DEPTH} levels")
-    raise DamageError(f"more than {MAX_STEPS} items and elements in a sequence")
+    raise DamageError(f"more than {MAX_STEPS} elements and items")
 
 
 def _inner_head(source: ByteSource, position: int, encoding: Encoding) -> tuple[int, int, int]:

@@ -23,7 +23,7 @@ from radio_io.dicom.kinds import DEFAULT_MODALITIES, OTHER, kind_without_image, 
 from radio_io.dicom.parse import ParsedFile, read_before_pixels, read_file
 from radio_io.dicom.record import HeaderContext, HeaderRecord, RegionFound, RegionMapper
 from radio_io.dicom.region_view import region_view
-from radio_io.dicom.values import OLDEST_YEARS, day, integer, number, parse_age_years, term, text, texts
+from radio_io.dicom.values import OLDEST_YEARS, day, identifier, integer, number, parse_age_years, term, text, texts
 from radio_io.privacy.attributes import ALLOWED_TAGS
 from radio_io.privacy.burned_in import burned_in
 from radio_io.privacy.dates import DatePolicy, StoredDate, stored_date
@@ -188,17 +188,17 @@ def _record(
 
 def _keys(header: Dataset, parsed: ParsedFile, context: HeaderContext) -> _Keys:
     """The pseudonyms; what is empty falls back to the next smaller thing, at last to the file itself."""
-    study = text(header, "StudyInstanceUID") or ""
-    series = text(header, "SeriesInstanceUID") or ""
-    instance = text(header, "SOPInstanceUID") or ""
+    study = identifier(header, "StudyInstanceUID")
+    series = identifier(header, "SeriesInstanceUID")
+    instance = identifier(header, "SOPInstanceUID")
     # Only a parsed file that was built by hand has neither; its dataset then is nobody's.
     content = parsed.content_digest or "no content"
     pseudonyms = context.pseudonyms
     return _Keys(
         instance=pseudonyms.instance(instance, content),
         patient=pseudonyms.patient(
-            text(header, "PatientID") or "",
-            text(header, "IssuerOfPatientID") or "",
+            identifier(header, "PatientID"),
+            identifier(header, "IssuerOfPatientID"),
             study,
             series,
             instance,
@@ -211,7 +211,7 @@ def _keys(header: Dataset, parsed: ParsedFile, context: HeaderContext) -> _Keys:
 
 def _device(header: Dataset, context: HeaderContext) -> _Device:
     maker = manufacturer_of(text(header, "Manufacturer"))
-    serial = text(header, "DeviceSerialNumber")
+    serial = identifier(header, "DeviceSerialNumber")
     return _Device(
         maker=maker,
         model=model_of(maker, text(header, "ManufacturerModelName")),

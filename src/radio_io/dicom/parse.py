@@ -36,7 +36,7 @@ from radio_io.errors import ImageRejectedError, RejectReason
 from radio_io.privacy.attributes import ALLOWED_TAGS
 
 # The largest stitched radiographs have about 200 MB; a worker must stay below 1.5 GB with its copy of the pixels.
-MAX_FILE_BYTES: Final = 512 << 20
+MAX_FILE_BYTES: Final = 384 << 20
 MAX_INFLATED_BYTES: Final = 256 << 20
 MAX_INFLATED_HEADER_BYTES: Final = 16 << 20
 
@@ -52,8 +52,7 @@ class ParsedFile:
 
     `dataset` holds allow-listed attributes only after `read_before_pixels`, everything after `read_file`; then its
     `file_meta` names the transfer syntax, so that pydicom can decode the pixels too. `damage` says where the dataset
-    breaks off before its pixel data. `pixels_complete` is false where the pixel data is shorter than it claims or its
-    closing delimiter is missing. `content_digest` (SHA-256 of the file) is there where SOPInstanceUID is empty.
+    breaks off before its pixel data. `content_digest` (SHA-256 of the file) is there where SOPInstanceUID is empty.
     """
 
     dataset: Dataset
@@ -61,7 +60,6 @@ class ParsedFile:
     transfer_syntax_source: SyntaxSource = SyntaxSource.META
     media_storage_sop_class_uid: str | None = None
     has_pixel_data: bool = True
-    pixels_complete: bool = True
     content_digest: str | None = None
     damage: str | None = None
 
@@ -86,12 +84,13 @@ def read_file(source: str | Path | bytes) -> ParsedFile:
     data = source if isinstance(source, bytes) else _read_all(source)
     if not data:
         raise ImageRejectedError(RejectReason.EMPTY_FILE, "0 bytes")
-    labels, syntax, body = _open_dataset(ByteSource(data), limit=MAX_INFLATED_BYTES)
-    position = 0 if syntax.deflated else labels.position
-    found = scan(body, position, syntax.encoding)
-    complete = _add_pixels(found, body, syntax.encoding)
+    labels, syntax = _settle(ByteSource(data))
+    body = _body(ByteSource(data), labels.position, syntax, MAX_INFLATED_BYTES)
+    _refuse_bomb(body, MAX_INFLATED_BYTES)
+    found = scan(body.source, body.position, syntax.encoding)
+    _add_pixels(found, body.source, syntax.encoding)
     digest = None if _has_instance_uid(found) else hashlib.sha256(data).hexdigest()
-    parsed = _parsed(found, labels, syntax, complete=complete, digest=digest)
+    parsed = _parsed(found, labels, syntax, digest=digest)
     parsed.dataset.file_meta = _file_meta(syntax.uid)
     return parsed
 
@@ -105,10 +104,13 @@ def read_before_pixels(path: str | Path) -> ParsedFile:
     with open_regular(path) as (descriptor, status):
         first = read_at(descriptor, 0, min(WINDOW_BYTES, status.st_size))
         source = ByteSource(first, size=status.st_size, descriptor=descriptor)
-        labels, syntax, body = _open_dataset(source, limit=MAX_INFLATED_HEADER_BYTES)
-        found = scan(body, 0 if syntax.deflated else labels.position, syntax.encoding, wanted=_WANTED)
+        labels, syntax = _settle(source)
+        body = _body(source, labels.position, syntax, MAX_INFLATED_HEADER_BYTES)
+        found = scan(body.source, body.position, syntax.encoding, wanted=_WANTED)
+        if found.pixels is None:
+            _refuse_bomb(body, MAX_INFLATED_HEADER_BYTES)
         digest = None if _has_instance_uid(found) else _digest(descriptor, status.st_size)
-        return _parsed(found, labels, syntax, complete=True, digest=digest)
+        return _parsed(found, labels, syntax, digest=digest)
 
 
 def _read_all(path: str | Path) -> bytes:
@@ -131,19 +133,17 @@ def _digest(descriptor: int, size: int) -> str:
     return digest.hexdigest()
 
 
-def _open_dataset(source: ByteSource, *, limit: int) -> tuple[_Labels, Syntax, ByteSource]:
-    """The labels, the settled encoding, and the bytes of the dataset (inflated where they are deflated)."""
+def _settle(source: ByteSource) -> tuple[_Labels, Syntax]:
+    """The labels and the encoding of the dataset."""
     labels = _read_labels(source)
     syntax = settle_syntax(source, labels.position, labels.transfer_syntax)
-    if syntax is None:
-        if not labels.marked:
-            detail = foreign_format(source.take(0, 512)) or "no DICM mark, and the bytes fit no DICOM encoding"
-            raise ImageRejectedError(RejectReason.NOT_DICOM, detail)
+    if syntax is not None:
+        return labels, syntax
+    if labels.marked:
         detail = "TransferSyntaxUID is absent or no UID, and the bytes do not tell the encoding"
         raise ImageRejectedError(RejectReason.NO_TRANSFER_SYNTAX, detail)
-    if syntax.deflated:
-        return labels, syntax, _inflated(source, labels.position, limit)
-    return labels, syntax, source
+    detail = foreign_format(source.take(0, 512)) or "no DICM mark, and the bytes fit no DICOM encoding"
+    raise ImageRejectedError(RejectReason.NOT_DICOM, detail)
 
 
 def _read_labels(source: ByteSource) -> _Labels:
@@ -172,50 +172,62 @@ def _read_labels(source: ByteSource) -> _Labels:
     )
 
 
-def _inflated(source: ByteSource, position: int, limit: int) -> ByteSource:
-    """The dataset of a deflated file, at most `limit` bytes of it.
+@dataclass(frozen=True, slots=True)
+class _Body:
+    """The bytes of a dataset and where it begins in them; `cut` where a deflated one goes on beyond the limit."""
+
+    source: ByteSource
+    position: int
+    cut: bool = False
+
+
+def _body(source: ByteSource, position: int, syntax: Syntax, limit: int) -> _Body:
+    """The dataset, inflated where it is deflated, then at most `limit` bytes of it.
 
     Source: DICOM PS3.5 section A.5: a raw deflate stream (RFC 1951); some writers add a zlib or gzip header.
 
     Raises:
-        ImageRejectedError: DECOMPRESSION_BOMB beyond `limit`, BAD_HEADER where nothing can be inflated.
+        ImageRejectedError: BAD_HEADER where nothing can be inflated.
     """
-    packed = source.take(position, source.size - position)
+    if not syntax.deflated:
+        return _Body(source, position)
+    # Deflate makes nothing longer by more than 5 bytes in 16 KiB, so this much input always gives `limit` bytes.
+    packed = source.take(position, min(source.size - position, limit + limit // 1024))
     for window_bits in (-zlib.MAX_WBITS, zlib.MAX_WBITS + 32):
-        inflater = zlib.decompressobj(window_bits)
         try:
-            data = inflater.decompress(packed, limit + 1)
+            data = zlib.decompressobj(window_bits).decompress(packed, limit + 1)
         except zlib.error:
             continue
-        if len(data) > limit:
-            detail = f"{len(packed)} deflated bytes inflate to more than {limit}"
-            raise ImageRejectedError(RejectReason.DECOMPRESSION_BOMB, detail)
         if data:
-            return ByteSource(data)
+            return _Body(ByteSource(data), 0, cut=len(data) > limit)
     raise ImageRejectedError(RejectReason.BAD_HEADER, "the deflated dataset cannot be inflated")
 
 
-def _add_pixels(found: Scan, source: ByteSource, encoding: Encoding) -> bool:
-    """Put the pixel data into the scan's elements; returns whether all of it is there."""
+def _refuse_bomb(body: _Body, limit: int) -> None:
+    if body.cut:
+        raise ImageRejectedError(RejectReason.DECOMPRESSION_BOMB, f"the dataset inflates to more than {limit} bytes")
+
+
+def _add_pixels(found: Scan, source: ByteSource, encoding: Encoding) -> None:
+    """Put the pixel data into the scan's elements: all that is there, be it less than the element claims.
+
+    Fragments come with their items and without the closing delimiter, as pydicom has them.
+    """
     pixels = found.pixels
     if pixels is None or pixels.tag != PIXEL_DATA:
-        return True
-    end, complete = min(pixels.start + pixels.length, source.size), pixels.start + pixels.length <= source.size
+        return
+    end = min(pixels.start + pixels.length, source.size)
     if pixels.length == UNDEFINED:
         try:
             end, _ = end_of_items(source, pixels.start, encoding)
-            complete = True
         except DamageError:
-            end, complete = source.size, False
+            end = source.size
     tag, value = BaseTag(PIXEL_DATA), source.take(pixels.start, end - pixels.start)
     vr = pixels.vr if pixels.vr in {"OB", "OW"} else None
-    found.elements[tag] = RawDataElement(
-        tag, vr, pixels.length, value, pixels.start, pixels.vr is None, encoding.little
-    )
-    return complete
+    found.elements[tag] = RawDataElement(tag, vr, pixels.length, value, pixels.start, vr is None, encoding.little)
 
 
-def _parsed(found: Scan, labels: _Labels, syntax: Syntax, *, complete: bool, digest: str | None) -> ParsedFile:
+def _parsed(found: Scan, labels: _Labels, syntax: Syntax, *, digest: str | None) -> ParsedFile:
     dataset = Dataset(dict(found.elements))
     dataset.set_original_encoding(syntax.encoding.implicit, syntax.encoding.little)
     return ParsedFile(
@@ -224,7 +236,6 @@ def _parsed(found: Scan, labels: _Labels, syntax: Syntax, *, complete: bool, dig
         transfer_syntax_source=syntax.source,
         media_storage_sop_class_uid=labels.media_storage_sop_class,
         has_pixel_data=_is_pixel_data(found.pixels),
-        pixels_complete=complete,
         content_digest=digest,
         damage=found.damage,
     )

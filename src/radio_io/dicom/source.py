@@ -14,6 +14,8 @@ from radio_io.errors import ImageRejectedError, RejectReason
 
 # Headers of radiographs have 2 to 12 KB; network drives answer 32 KiB in one round trip.
 WINDOW_BYTES = 32 * 1024
+# Far more elements, items and fragments than any real file has: one made to be slow ends as damaged instead.
+MAX_STEPS = 1_000_000
 
 _VANISHED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ESTALE})
 
@@ -22,14 +24,16 @@ class ByteSource:
     """Random access to bytes: `buffer` holds those from `start` on, `load` moves it.
 
     Without a descriptor everything is in `buffer`. `size` is the length that positions are checked against.
+    `steps_left` bounds the work of whoever walks through the bytes.
     """
 
-    __slots__ = ("_descriptor", "buffer", "size", "start")
+    __slots__ = ("_descriptor", "buffer", "size", "start", "steps_left")
 
     def __init__(self, buffer: bytes, *, size: int | None = None, descriptor: int | None = None) -> None:
         self.buffer = buffer
         self.start = 0
         self.size = len(buffer) if size is None else size
+        self.steps_left = MAX_STEPS
         self._descriptor = descriptor
 
     def load(self, position: int, count: int) -> int:

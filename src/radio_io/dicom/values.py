@@ -18,6 +18,7 @@ from typing import Final, cast
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.tag import BaseTag
 
@@ -36,6 +37,7 @@ from radio_io.dicom.source import ByteSource
 
 MAX_TEXT_BYTES: Final = 65_536
 MAX_ITEMS: Final = 1_000
+LARGEST_INTEGER: Final = 2**31 - 1
 _CHARACTER_SET: Final = BaseTag(0x00080005)
 
 # Binary number VRs: struct format and size. Source: DICOM PS3.5 table 6.2-1.
@@ -85,6 +87,11 @@ def term(dataset: Dataset, keyword: str) -> str | None:
     return None if value is None else " ".join(value.upper().split())
 
 
+def identifier(dataset: Dataset, keyword: str) -> str:
+    """The whole value as one string: a backslash in an identifier is no reason to cut it. Empty where absent."""
+    return "\\".join(texts(dataset, keyword)).strip(" \0\t\r\n\\")
+
+
 def numbers(dataset: Dataset, keyword: str) -> tuple[float | None, ...]:
     """Every value of an attribute as a finite number; None in the place of one that is none."""
     element = _element(dataset, keyword)
@@ -104,8 +111,9 @@ def number(dataset: Dataset, keyword: str) -> float | None:
 
 
 def integer(dataset: Dataset, keyword: str) -> int | None:
-    """The first value that is a whole number, or None."""
-    return next((int(value) for value in numbers(dataset, keyword) if value is not None and value.is_integer()), None)
+    """The first value that is a whole number within 32 bits (the range of IS), or None."""
+    whole = (value for value in numbers(dataset, keyword) if value is not None and value.is_integer())
+    return next((int(value) for value in whole if abs(value) <= LARGEST_INTEGER), None)
 
 
 def day(dataset: Dataset, keyword: str) -> date | None:
@@ -219,9 +227,9 @@ def _converted(element: DataElement) -> tuple[object, ...]:
     value = cast("object", element.value)
     if value is None or isinstance(value, DicomSequence):
         return ()
-    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
-        return (value,)
-    return tuple(cast("Iterable[object]", value))
+    if isinstance(value, MultiValue | list | tuple):
+        return tuple(cast("Iterable[object]", value))
+    return (value,)
 
 
 def _finite(value: object) -> float | None:
@@ -231,7 +239,7 @@ def _finite(value: object) -> float | None:
         except OverflowError:
             return None
         return result if math.isfinite(result) else None
-    return parse_number(str(value)) if isinstance(value, str) else None
+    return parse_number(str(value))
 
 
 def _raw_items(element: RawDataElement) -> Iterable[Dataset]:

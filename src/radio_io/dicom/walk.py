@@ -51,16 +51,18 @@ class _Folder:
 def walk_sources(sources: Sequence[str | Path]) -> Iterator[FoundFile | UnusablePath]:
     """Every file below `sources`, source by source, sorted within each folder.
 
-    A folder that is reached again from inside itself gives SYMLINK_LOOP. A file that is reached twice by different
-    paths is given twice: whether it is a duplicate is decided by its content.
+    A folder that is reached again from inside itself gives SYMLINK_LOOP, and one that a second link leads to DUPLICATE:
+    links among few folders can make more paths than there are atoms. A file that is reached twice is given twice:
+    whether it is a duplicate is decided by its content.
     """
+    linked: set[tuple[int, int]] = set()
     for source in sources:
-        yield from _walk(os.fspath(source))
+        yield from _walk(os.fspath(source), linked)
 
 
-def _walk(root: str) -> Iterator[FoundFile | UnusablePath]:
+def _walk(root: str, linked: set[tuple[int, int]]) -> Iterator[FoundFile | UnusablePath]:
     opened: list[_Folder] = []
-    found = _look(root, opened)
+    found = _look(root, opened, linked)
     if not isinstance(found, _Folder):
         yield found
         return
@@ -70,33 +72,42 @@ def _walk(root: str) -> Iterator[FoundFile | UnusablePath]:
         if name is None:
             opened.pop()
             continue
-        found = _look(os.path.join(opened[-1].path, name), opened)  # noqa: PTH118 - Path would refuse some names
+        found = _look(os.path.join(opened[-1].path, name), opened, linked)  # noqa: PTH118 - as in _look
         if isinstance(found, _Folder):
             opened.append(found)
         else:
             yield found
 
 
-def _look(path: str, opened: list[_Folder]) -> FoundFile | UnusablePath | _Folder:
+def _look(path: str, opened: list[_Folder], linked: set[tuple[int, int]]) -> FoundFile | UnusablePath | _Folder:
     """What `path` is: a file, a folder to go into, or neither."""
     try:
         status = os.stat(path)  # noqa: PTH116 - three times as fast as Path.stat, for millions of files
         if stat.S_ISREG(status.st_mode):
             return FoundFile(path=path, size_bytes=status.st_size, modified_ns=status.st_mtime_ns)
-        if not stat.S_ISDIR(status.st_mode):
-            kind = kind_of_file(status.st_mode)
-            return UnusablePath(path=path, reason=RejectReason.UNREADABLE, detail=f"{kind}, expected a regular file")
-        identity = (status.st_dev, status.st_ino)
-        if any(folder.identity == identity for folder in opened):
-            return UnusablePath(path=path, reason=RejectReason.SYMLINK_LOOP, detail="the folder contains itself")
-        if len(opened) >= MAX_DEPTH:
-            detail = f"folders nested deeper than {MAX_DEPTH} levels"
-            return UnusablePath(path=path, reason=RejectReason.UNREADABLE, detail=detail)
-        return _Folder(path, identity, iter(_sorted_names(path)))
+        if stat.S_ISDIR(status.st_mode):
+            return _open_folder(path, (status.st_dev, status.st_ino), opened, linked)
     except ValueError:
         return UnusablePath(path=path, reason=RejectReason.UNREADABLE, detail="the path holds a NUL character")
     except OSError as error:
         return _unusable(path, rejected(error))
+    detail = f"{kind_of_file(status.st_mode)}, expected a regular file"
+    return UnusablePath(path=path, reason=RejectReason.UNREADABLE, detail=detail)
+
+
+def _open_folder(
+    path: str, identity: tuple[int, int], opened: list[_Folder], linked: set[tuple[int, int]]
+) -> UnusablePath | _Folder:
+    if any(folder.identity == identity for folder in opened):
+        return UnusablePath(path=path, reason=RejectReason.SYMLINK_LOOP, detail="the folder contains itself")
+    if len(opened) >= MAX_DEPTH:
+        detail = f"folders nested deeper than {MAX_DEPTH} levels"
+        return UnusablePath(path=path, reason=RejectReason.UNREADABLE, detail=detail)
+    if os.path.islink(path):  # noqa: PTH114 - Path would refuse some names
+        if identity in linked:
+            return UnusablePath(path=path, reason=RejectReason.DUPLICATE, detail="a second link to one folder")
+        linked.add(identity)
+    return _Folder(path, identity, iter(_sorted_names(path)))
 
 
 def _unusable(path: str, reject: ImageRejectedError) -> UnusablePath:

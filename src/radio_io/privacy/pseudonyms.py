@@ -16,6 +16,7 @@ import secrets
 import stat
 from pathlib import Path
 
+from radio_io.atomic import sync_folder
 from radio_io.errors import KeyFileError
 
 KEY_BYTES = 32
@@ -188,18 +189,23 @@ def _refuse_inside_dataset(path: Path, dataset: str | Path | None) -> None:
 def _write_exclusively(path: Path, key: bytes) -> None:
     """Write a new file with mode 0600 that appears with its whole content, or raise FileExistsError."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    _write_new(temporary, key)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(key)
-            file.flush()
-            os.fsync(descriptor)
         # A hard link, unlike a rename, fails where the name is taken.
         os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        # Some network drives have no hard links: there a crash at this moment can leave a short key, which is refused.
+        _write_new(path, key)
     finally:
         temporary.unlink()
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)
+
+
+def _write_new(path: Path, key: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(key)
+        file.flush()
+        os.fsync(descriptor)

@@ -1,8 +1,8 @@
 """The best bins for a dataset: which cut-offs or rectangles pad its images to the fewest tokens.
 
 Comes in: heights and widths of images in pixels, and the patch size. Goes out: `BinSuggestion`s, each with the tokens
-it costs, to be compared with the thesis's cut-offs, with padding to the patch only and with packing. Refuses: no images,
-more cut-offs than there are different sizes.
+it costs, to be compared with the thesis's cut-offs, with padding to the patch only and with packing. Refuses:
+no images, more cut-offs than there are different sizes.
 
 Everything works on the histogram of sizes in patches (at most a few thousand cells), so that the number of images does
 not matter. Cut-offs on one axis are found exactly by dynamic programming for fixed cut-offs on the other axis, in turn
@@ -114,6 +114,32 @@ def suggest_rectangles(histogram: SizeHistogram, *, num_rectangles: int) -> BinS
         if chosen == before:
             break
     return rectangles_cost(histogram, [tuple(int(v) * histogram.patch for v in candidates[c]) for c in set(chosen)])
+
+
+def compare_bins(
+    heights: NDArray[np.int64],
+    widths: NDArray[np.int64],
+    *,
+    patch: int,
+    num_cutoffs: int,
+    num_rectangles: int | None = None,
+) -> dict[str, BinSuggestion]:
+    """The best bins beside the thesis's cut-offs and one fixed size; images above 3072 pixels count for none of them.
+
+    `heights` and `widths` are [images] in pixels. A patch that does not divide the thesis's cut-offs rounds them up.
+    """
+    largest = -(-THESIS_CUTOFFS[-1] // patch) * patch
+    covered = (heights <= largest) & (widths <= largest)
+    histogram = size_histogram(heights[covered], widths[covered], patch=patch)
+    thesis = [-(-cutoff // patch) * patch for cutoff in THESIS_CUTOFFS]
+    choices = {
+        "fixed size": cutoffs_cost(histogram, [largest], [largest]),
+        "thesis cut-offs": cutoffs_cost(histogram, thesis, thesis),
+        "best cut-offs": suggest_cutoffs(histogram, num_cutoffs=num_cutoffs),
+    }
+    if num_rectangles is not None:
+        choices["best rectangles"] = suggest_rectangles(histogram, num_rectangles=num_rectangles)
+    return choices
 
 
 def cutoffs_cost(

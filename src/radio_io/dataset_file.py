@@ -1,0 +1,126 @@
+"""`dataset.json`: what a dataset is, and what it was built with.
+
+Comes in: a configuration and a key id. Goes out: the file, which carries a checksum of itself and of the index, and
+back again. Refuses other format versions, a damaged file, and a build with other settings than the dataset's.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from radio_io import atomic
+from radio_io.config import BuildConfig
+from radio_io.dicom.render import RECIPE_VERSION
+from radio_io.errors import DatasetError, KeyFileError
+from radio_io.layout import FORMAT_VERSION, DatasetLayout
+
+# What must not change between builds into one dataset, and how a message calls it.
+FIXED = ("bins", "codec", "render", "dates", "splits", "seed", "recipe_version")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DatasetFile:
+    """The content of `dataset.json`; `index_sha256` and the counts are of the last published index."""
+
+    format_version: int
+    dataset_id: str
+    recipe_version: int
+    bins: str
+    codec: str
+    render: str
+    dates: str
+    splits: dict[str, float]
+    seed: int
+    key_id: str
+    num_images: int = 0
+    num_shards: int = 0
+    index_sha256: str | None = None
+
+
+def describe_dataset(config: BuildConfig, key_id: str) -> DatasetFile:
+    """What `dataset.json` says before the first image; the id follows from the settings and the key."""
+    settings: dict[str, Any] = {
+        "format_version": FORMAT_VERSION,
+        "recipe_version": RECIPE_VERSION,
+        "bins": str(config.bins),
+        "codec": config.codec,
+        "render": config.render.value,
+        "dates": config.dates.value,
+        "splits": asdict(config.splits),
+        "seed": config.seed,
+        "key_id": key_id,
+    }
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    return DatasetFile(**settings, dataset_id=digest[:16])
+
+
+def write_dataset_file(layout: DatasetLayout, content: DatasetFile) -> None:
+    """Write `dataset.json`.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    values = asdict(content)
+    values["checksum"] = _checksum(values)
+    atomic.write_file(layout.dataset_json, (json.dumps(values, indent=2, sort_keys=True) + "\n").encode())
+
+
+def read_dataset_file(root: Path) -> DatasetFile:
+    """Read `dataset.json`.
+
+    Raises:
+        DatasetError: It is missing, damaged or of another format version.
+    """
+    path = DatasetLayout(root).dataset_json
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise DatasetError(f"no dataset in {root}: {path.name} is missing; build one with: radio shard build") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"cannot read {path} ({type(error).__name__}); restore it, or build again") from None
+    try:
+        values = cast("dict[str, Any]", json.loads(text))
+        version = values["format_version"]
+        checksum = values.pop("checksum")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise _damaged(path) from None
+    if version != FORMAT_VERSION:
+        raise DatasetError(f"{path} has format version {version}, this radio reads {FORMAT_VERSION}; update radio")
+    canonical = json.dumps({**values, "checksum": checksum}, indent=2, sort_keys=True) + "\n"
+    if checksum != _checksum(values) or canonical != text:
+        raise _damaged(path)
+    return DatasetFile(**values)
+
+
+def require_same(found: DatasetFile, wanted: DatasetFile) -> None:
+    """Refuse to build into a dataset that was built with other settings or another key.
+
+    Raises:
+        KeyFileError: The key is another.
+        DatasetError: A setting differs; the message names each.
+    """
+    if found.key_id != wanted.key_id:
+        raise KeyFileError(
+            f"the dataset was built with key {found.key_id}, the key here is {wanted.key_id}: pseudonyms would differ; "
+            "restore the dataset's key, or choose another --dataset"
+        )
+    differences = [
+        f"{name} is {getattr(found, name)}, asked for {getattr(wanted, name)}"
+        for name in FIXED
+        if getattr(found, name) != getattr(wanted, name)
+    ]
+    if differences:
+        raise DatasetError(
+            f"the dataset was built with other settings: {'; '.join(differences)}; "
+            "use its settings, or choose another --dataset"
+        )
+
+
+def _checksum(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _damaged(path: Path) -> DatasetError:
+    return DatasetError(f"{path} is damaged: its checksum does not match; restore it, or delete it and build again")

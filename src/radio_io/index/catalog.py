@@ -1,0 +1,138 @@
+"""`index.duckdb`: made from the records, published whole, opened locked down.
+
+Comes in: the records of a dataset, the counts of rejects, the labels. Goes out: the index under its final name and its
+SHA-256; connections that can only read it. Refuses an index of another version, and a missing one.
+
+It is built on local disk (DuckDB's locks misbehave on network drives), in a storage version that DuckDB 1.4 reads.
+"""
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import duckdb
+
+from radio_io import atomic
+from radio_io.errors import DatasetError
+from radio_io.index.schema import COMPUTED_COLUMNS, RECORD_COLUMNS, TABLES, Column
+from radio_io.layout import DatasetLayout
+
+STORAGE_VERSION = "v1.4.0"
+RECORDS_AT_ONCE = 500
+LOCKED_DOWN = {
+    "enable_external_access": False,
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "allow_community_extensions": False,
+    "max_temp_directory_size": "0B",
+}
+
+
+def build_index(layout: DatasetLayout, rejects: Iterable[tuple[str, str, int]]) -> str:
+    """Build and publish the index from all records; `rejects` are rows of (reason, stage, number of files).
+
+    Returns the SHA-256 of the published file.
+
+    Raises:
+        StorageError: The dataset folder cannot be written.
+    """
+    with tempfile.TemporaryDirectory(prefix="radio-index-") as folder:
+        local = Path(folder) / "index.duckdb"
+        with duckdb.connect() as connection:
+            connection.execute(f"ATTACH '{local}' AS made (STORAGE_VERSION '{STORAGE_VERSION}')")
+            connection.execute("USE made")
+            connection.execute("SET preserve_insertion_order = true")
+            _fill(connection, layout, sorted(rejects))
+            connection.execute("CHECKPOINT")
+            connection.execute("USE memory")
+            connection.execute("DETACH made")
+        return _publish(local, layout.index)
+
+
+def open_index(root: Path, *, memory: str = "1GB", threads: int = 2) -> duckdb.DuckDBPyConnection:
+    """A connection that can read the index and nothing else.
+
+    Raises:
+        DatasetError: There is no index, or it cannot be opened.
+    """
+    path = DatasetLayout(root).index
+    if not path.exists():
+        raise DatasetError(f"no index {path}; build the dataset, or run: radio index rebuild")
+    try:
+        connection = duckdb.connect(
+            str(path), read_only=True, config={**LOCKED_DOWN, "memory_limit": memory, "threads": threads}
+        )
+    except duckdb.Error as error:
+        reason = str(error).splitlines()[0]
+        raise DatasetError(f"cannot open {path}: {reason}; run: radio index rebuild") from None
+    connection.execute("SET enable_progress_bar = false")
+    connection.execute("SET python_enable_replacements = false")
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
+def _fill(connection: duckdb.DuckDBPyConnection, layout: DatasetLayout, rejects: list[tuple[str, str, int]]) -> None:
+    for table in TABLES.values():
+        columns = ", ".join(f'"{column.name}" {column.sql_type}' for column in table.columns)
+        connection.execute(f"CREATE TABLE {table.name} ({columns})")
+    connection.execute(f"CREATE TEMP TABLE records ({_definition(RECORD_COLUMNS)})")
+    paths = layout.record_paths()
+    names = ", ".join(f'"{column.name}"' for column in RECORD_COLUMNS)
+    for start in range(0, len(paths), RECORDS_AT_ONCE):
+        some = [str(path) for path in paths[start : start + RECORDS_AT_ONCE]]
+        connection.execute(f"INSERT INTO records SELECT {names} FROM read_parquet(?)", [some])  # noqa: S608
+        _add_shards(connection, layout, paths[start : start + RECORDS_AT_ONCE])
+    assert [column.name for column in COMPUTED_COLUMNS] == ["uid_conflict", "pixel_duplicate"]
+    connection.execute(
+        "INSERT INTO images SELECT *, count(*) OVER (PARTITION BY instance_key) > 1, "
+        "row_number() OVER (PARTITION BY pixel_hash ORDER BY key) > 1 FROM records ORDER BY shard_id, image_offset"
+    )
+    if rejects:
+        connection.executemany("INSERT INTO rejects VALUES (?, ?, ?)", rejects)
+    for path in sorted((layout.root / "labels").glob("*.parquet")):
+        connection.execute("INSERT INTO labels SELECT task, key, label FROM read_parquet(?)", [str(path)])
+    for table in TABLES.values():
+        connection.execute(f"COMMENT ON TABLE {table.name} IS {_quoted(table.comment)}")
+        for column in table.columns:
+            connection.execute(f'COMMENT ON COLUMN {table.name}."{column.name}" IS {_quoted(column.comment)}')
+
+
+def _add_shards(connection: duckdb.DuckDBPyConnection, layout: DatasetLayout, paths: list[Path]) -> None:
+    from radio_io.index.records import read_record_metadata
+
+    rows = []
+    for path in paths:
+        facts = read_record_metadata(path)
+        rows.append(
+            (
+                facts.shard_id,
+                f"{facts.shard_id}.tar",
+                facts.num_images,
+                facts.size_bytes,
+                facts.tar_sha256,
+                facts.split,
+                facts.bin_height,
+                facts.bin_width,
+                hashlib.sha256(path.read_bytes()).hexdigest(),
+                facts.codec,
+            )
+        )
+    names = "shard_id, path, num_images, size_bytes, sha256, split, bin_height, bin_width, record_sha256, codec"
+    connection.executemany(f"INSERT INTO shards ({names}) VALUES ({', '.join('?' * 10)})", rows)  # noqa: S608
+
+
+def _definition(columns: Iterable[Column]) -> str:
+    return ", ".join(f'"{column.name}" {column.sql_type}' for column in columns)
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _publish(local: Path, final: Path) -> str:
+    digest = hashlib.sha256(local.read_bytes()).hexdigest()
+    with atomic.staged(final) as temp, atomic.storage_errors(final):
+        shutil.copyfile(local, temp)
+    return digest

@@ -1,0 +1,201 @@
+"""What the loader is asked for and what the trainer gets.
+
+Comes in: nothing. Goes out: `LoaderConfig` (how to batch, read and decode), `Pack` (images as rows of patches, arrays
+of NumPy or tensors of torch) and `PackStream` (what a loader offers, whatever its backend). Refuses values that cannot
+be meant, with a `UsageError`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+
+from numpy.typing import NDArray
+
+from radio_io.errors import UsageError
+from radio_io.loading.order import OrderState
+
+ArrayT = TypeVar("ArrayT")
+
+RESOLUTIONS = {"1": 0, "1/2": 1, "1/4": 2, "1/8": 3}
+"""What `--resolution` accepts, and how many times each halves the image."""
+
+
+class BatchPolicy(StrEnum):
+    """How the images of a step become packs."""
+
+    PACKED = "packed"
+    """Whole images fill fixed token budgets: one static shape, no padding beyond the patch."""
+    BINS = "bins"
+    """All images of a pack are padded to one bin, the same on all ranks (Dynamic Batch Binning)."""
+
+
+class ScaleMode(StrEnum):
+    """Which pixel values become 0 and 1."""
+
+    PERCENTILE = "percentile"
+    """The 0.5th and the 99.5th percentile of the image, from the index."""
+    BITS = "bits"
+    """0 and the largest value that the image's bits can hold."""
+
+
+class DecodeBackend(StrEnum):
+    """What turns encoded bytes into pixels."""
+
+    CPU = "cpu"
+    """Threads around the codec."""
+    DALI_CPU = "dali-cpu"
+    """DALI's decoder on the CPU: bit-equal to `cpu`, meant for tests of the DALI graph."""
+    DALI_MIXED = "dali-mixed"
+    """DALI's decoder with its bulk on the GPU; the packs are assembled there."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoaderConfig:
+    """How images are batched, read and decoded. Nothing here but `shuffle` changes which images a step holds.
+
+    Attributes:
+        patch_size: Side of a square patch in pixels.
+        policy: `packed` or `bins`.
+        token_budget: Tokens of a pack (one CLS token an image included); at least those of the largest image.
+        max_images: Images of a `packed` pack at most; None chooses a bound from the size distribution.
+        shuffle: False gives the images in the order of the dataset (validation, embedding).
+        mask_ratio: Share of an image's patches that is masked; only `Pack.step_masked` depends on it.
+        scale: Which pixel values become 0 and 1.
+        halvings: How often each side is halved by reading only the front of each image (`--resolution 1/4` is 2).
+        drop_background: Patches with no pixel above this share of the image's scale, or with all pixels equal,
+            are left out; None keeps every patch.
+        backend: What decodes.
+        workers: Decoding threads; None takes one a core that this process may use; 0 does all work in the caller.
+        prefetch_packs: Packs that wait decoded for the trainer at most.
+        read_streams: Reads under way at the same time.
+        read_ahead_bytes: Encoded bytes held in memory at most (more only where one pack alone needs more).
+        max_bad: Damaged images tolerated by this process before the run stops.
+        pin_memory: Page-locked packs; None pins where CUDA is available.
+        cache_dir: Folder on a local disk that keeps encoded images, shared by the processes of a machine.
+        cache_size_bytes: Size of that folder at most.
+    """
+
+    patch_size: int = 48
+    policy: BatchPolicy = BatchPolicy.PACKED
+    token_budget: int = 24_576
+    max_images: int | None = None
+    shuffle: bool = True
+    mask_ratio: float = 0.75
+    scale: ScaleMode = ScaleMode.PERCENTILE
+    halvings: int = 0
+    drop_background: float | None = None
+    backend: DecodeBackend = DecodeBackend.CPU
+    workers: int | None = None
+    prefetch_packs: int = 2
+    read_streams: int = 8
+    read_ahead_bytes: int = 1 << 30
+    max_bad: int = 100
+    pin_memory: bool | None = None
+    cache_dir: Path | None = None
+    cache_size_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        _at_least("patch_size", self.patch_size, 1)
+        _at_least("token_budget", self.token_budget, 2)
+        _at_least("prefetch_packs", self.prefetch_packs, 1)
+        _at_least("read_streams", self.read_streams, 1)
+        _at_least("max_bad", self.max_bad, 0)
+        if self.workers is not None:
+            _at_least("workers", self.workers, 0)
+        if self.max_images is not None:
+            _at_least("max_images", self.max_images, 1)
+        if not 0 <= self.halvings <= max(RESOLUTIONS.values()):
+            raise UsageError(
+                f"found halvings={self.halvings}, expected 0 to 3; --resolution takes {', '.join(RESOLUTIONS)}"
+            )
+        if not 0 <= self.mask_ratio < 1:
+            raise UsageError(f"found mask_ratio={self.mask_ratio}, expected at least 0 and less than 1")
+
+
+def _at_least(name: str, found: int, least: int) -> None:
+    if found < least:
+        raise UsageError(f"found {name}={found}, expected at least {least}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pack(Generic[ArrayT]):
+    """Some images of a step, as rows of patches in arrays whose shapes stay the same (`packed`).
+
+    T is the token budget (`bins`: images times patches of the bin plus one); S the largest number of images.
+    A *pad pack* has no image: it only keeps the ranks in step.
+
+    Attributes:
+        patches: [T, patch_size ** 2] uint16. A row is a patch, its pixels row by row, 0 the air side. One image
+            after another, patches row by row; images are padded with 0 at the bottom and on the right. The rows
+            after the last image are 0. (CLS tokens count towards T, so at least `num_images` rows stay free.)
+        positions: [T, 2] int32, (patch row, patch column) of each row.
+        grids: [S, 2] int32, (patch rows, patch columns) of each image; 0 beyond `num_images`.
+        offsets: [S + 1] int32, first row of each image; the last one repeats.
+        scale: [S, 2] float32, (low, high) in pixel values: `x = clip((p - low) / (high - low), 0, 1)`; (0, 1) beyond
+            `num_images`.
+        keys: The keys of the images, in their order.
+        num_images: How many.
+        epoch: From 0.
+        step: In the epoch, from 0.
+        pack_index: Of this rank's packs of the step, from 0.
+        packs_in_step: Packs of this step on every rank.
+        step_images: Images of this step over all ranks (the last step of an epoch may have fewer than the others).
+        step_tokens: Tokens of this step over all ranks: patches and one CLS token an image, without empty rows.
+        step_masked: Masked patches of this step over all ranks, the sum of `n - int(n * (1 - mask_ratio))`.
+        is_last_of_step: Whether the optimizer updates after it.
+        wait_s: How long the consumer waited for it.
+    """
+
+    patches: ArrayT
+    positions: ArrayT
+    grids: ArrayT
+    offsets: ArrayT
+    scale: ArrayT
+    keys: tuple[str, ...]
+    num_images: int
+    epoch: int
+    step: int
+    pack_index: int
+    packs_in_step: int
+    step_images: int
+    step_tokens: int
+    step_masked: int
+    is_last_of_step: bool
+    wait_s: float = 0.0
+
+
+NumpyPack: TypeAlias = Pack[NDArray[Any]]
+
+
+class PackStream(Protocol[ArrayT]):
+    """What a loader offers to the trainer, whatever decodes behind it."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of an epoch, the shorter last one included."""
+        ...
+
+    @property
+    def num_images(self) -> int:
+        """Images of an epoch over all ranks."""
+        ...
+
+    @property
+    def max_images(self) -> int:
+        """S of the packs, where the policy is `packed`."""
+        ...
+
+    def __iter__(self) -> Iterator[Pack[ArrayT]]:
+        """All packs of this rank from the starting state on, epoch after epoch."""
+        ...
+
+    def state_after(self, pack: Pack[ArrayT]) -> OrderState:
+        """The state to save once the step of `pack` is done."""
+        ...
+
+    def close(self) -> None:
+        """Stop all threads and let go of files and memory. Harmless when repeated."""
+        ...

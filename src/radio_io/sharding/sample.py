@@ -1,0 +1,162 @@
+"""One file becomes one sample: read, decode, render, check, encode.
+
+Comes in: a path and a `SampleContext`. Goes out: `Sample`, the encoded image with the row that describes it. Refuses
+(`ImageRejectedError`) what any stage on the way refuses.
+"""
+
+import datetime
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radio_io.codecs.registry import get_codec
+from radio_io.config import BuildConfig, SplitShares
+from radio_io.dicom.check import ImageStatistics, check
+from radio_io.dicom.decode import StoredPixels, decode_pixels
+from radio_io.dicom.header import HeaderContext, HeaderRecord, header_record, read_file
+from radio_io.dicom.regions import RegionRules
+from radio_io.dicom.render import Radiograph, render, render_parameters
+from radio_io.errors import ImageRejectedError, RejectReason
+from radio_io.index.row import ImageRow
+from radio_io.privacy.pseudonyms import Pseudonymizer
+from radio_io.sharding.bins import Bins
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SampleContext:
+    """What making a sample needs beside the file; pickles to worker processes."""
+
+    header: HeaderContext
+    bins: Bins
+    splits: SplitShares
+    codec: str
+    render: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """An encoded image and everything about it but its place in a shard."""
+
+    row: ImageRow
+    encoded: bytes
+
+    @property
+    def key(self) -> str:
+        """The name of the sample's members, 32 hex digits."""
+        return self.row.key
+
+    def metadata(self) -> bytes:
+        """The JSON member: the row with sorted keys."""
+        return encode_metadata(self.row)
+
+
+def header_context(config: BuildConfig, pseudonyms: Pseudonymizer) -> HeaderContext:
+    """The context of the header stage for a configuration.
+
+    Raises:
+        ConfigError: The file of region rules cannot be used.
+    """
+    return HeaderContext(
+        pseudonyms=pseudonyms,
+        region_rules=RegionRules.load(config.regions_file),
+        date_policy=config.dates.value,
+        modalities=config.modalities,
+        allow_burned_in=config.allow_burned_in,
+        frames=config.frames.value,
+    )
+
+
+def sample_context(config: BuildConfig, pseudonyms: Pseudonymizer) -> SampleContext:
+    """The context of samples for a configuration."""
+    return SampleContext(
+        header=header_context(config, pseudonyms),
+        bins=config.bins,
+        splits=config.splits,
+        codec=config.codec,
+        render=config.render.value,
+    )
+
+
+def make_sample(path: str, context: SampleContext) -> Sample:
+    """The sample of a file.
+
+    Raises:
+        ImageRejectedError: The file cannot become an image, or is larger than the largest bin.
+    """
+    parsed = read_file(path)
+    header = header_record(parsed, context.header)
+    stored = decode_pixels(parsed)
+    radiograph = render(
+        stored, render_parameters(parsed.dataset, stored), "voi" if context.render == "voi" else "modality"
+    )
+    statistics = check(radiograph)
+    encoded = get_codec(context.codec).encode(radiograph.pixels)
+    row = _row(header, stored, radiograph, statistics, encoded, context)
+    return Sample(row=row, encoded=encoded)
+
+
+def pixel_hash(pixels: NDArray[np.uint16]) -> str:
+    """SHA-256 of size and rendered pixels, its first 32 hex digits."""
+    digest = hashlib.sha256(b"radio-pixels-v1")
+    digest.update(np.array(pixels.shape, "<u4").tobytes())
+    digest.update(np.ascontiguousarray(pixels, "<u2").data)
+    return digest.hexdigest()[:32]
+
+
+def encode_metadata(row: ImageRow) -> bytes:
+    """The JSON member of a row: sorted keys, no spaces, dates as ISO 8601."""
+    values = {
+        name: value.isoformat() if isinstance(value, datetime.date) else value for name, value in asdict(row).items()
+    }
+    return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _row(
+    header: HeaderRecord,
+    stored: StoredPixels,
+    radiograph: Radiograph,
+    statistics: ImageStatistics,
+    encoded: bytes,
+    context: SampleContext,
+) -> ImageRow:
+    rows, columns = radiograph.pixels.shape
+    place = context.bins.assign(rows, columns)
+    if place is None:
+        raise too_large(rows, columns, context.bins)
+    pixels = pixel_hash(radiograph.pixels)
+    pseudonyms = context.header.pseudonyms
+    values = {field.name: getattr(header, field.name) for field in fields(HeaderRecord)}
+    values |= {field.name: getattr(statistics, field.name) for field in fields(ImageStatistics)}
+    rendered = {field.name: getattr(radiograph, field.name) for field in fields(Radiograph)}
+    values |= {name: value for name, value in rendered.items() if name in ROW_FIELDS}
+    values |= {
+        "key": pseudonyms.image_key(header.instance_key, pixels),
+        "split": context.splits.split_of(pseudonyms.split_fraction(header.patient_key)).value,
+        "rows": rows,
+        "columns": columns,
+        "bin_height": place.height,
+        "bin_width": place.width,
+        "bits_stored": stored.bits_stored,
+        "lossy": header.lossy or stored.lossy,
+        "pixel_hash": pixels,
+        "level_sizes": get_codec(context.codec).level_sizes(encoded),
+        "codec": context.codec,
+        "render_bits": radiograph.bits,
+        "render_offset": radiograph.offset,
+    }
+    return ImageRow(**values)
+
+
+def too_large(rows: int, columns: int, bins: Bins) -> ImageRejectedError:
+    """The rejection of an image that no bin holds."""
+    height = max(each.height for each in bins.rectangles)
+    width = max(each.width for each in bins.rectangles)
+    return ImageRejectedError(
+        RejectReason.TOO_LARGE, f"{rows} x {columns} pixels, the largest bin holds {height} x {width}"
+    )
+
+
+ROW_FIELDS = frozenset(field.name for field in fields(ImageRow))
