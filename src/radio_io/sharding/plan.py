@@ -101,8 +101,9 @@ def planned_shards(layout: DatasetLayout) -> Iterator[ShardPlan]:
     """Every planned shard, finished or not, in the order of the plan."""
     for name in plan_parts(layout):
         table = pq.read_table(layout.plan_dir / name, columns=["shard_id", "path", "instance_key", "size_bytes"])
+        table = table.filter(pc.is_valid(table["shard_id"]))
         shard_ids = table["shard_id"].to_pylist()
-        starts = [i for i, each in enumerate(shard_ids) if each is not None and (i == 0 or shard_ids[i - 1] != each)]
+        starts = [i for i, each in enumerate(shard_ids) if i == 0 or shard_ids[i - 1] != each]
         for start, end in zip(starts, [*starts[1:], len(shard_ids)], strict=True):
             part = table.slice(start, end - start)
             columns = (part[column].to_pylist() for column in ("path", "instance_key", "size_bytes"))
