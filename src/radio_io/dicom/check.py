@@ -113,11 +113,13 @@ def _percentiles(histogram: NDArray[np.int64], quantiles: tuple[float, ...]) -> 
 def _content(grid: NDArray[np.uint16], histogram: NDArray[np.int64], *, robust_range: int) -> _Content:
     """Looks for content tile by tile."""
     tiles, size = _tiled(grid)
+    if size < 2:
+        return _Content(fraction=1.0, structure=float("inf"))
     high, low = tiles.max(axis=1), tiles.min(axis=1)
     columns = grid.shape[1] // size
     high, low = (rows.reshape(len(tiles), columns, size) for rows in (high, low))
     spread = high.max(axis=2) - low.min(axis=2)
-    threshold = max(2, int(SPREAD * robust_range))
+    threshold = max(1, int(SPREAD * robust_range))
     active = spread >= threshold
     background = int(histogram.argmax())
     if histogram[background] >= BACKGROUND_SHARE * histogram.sum():
@@ -130,7 +132,7 @@ def _content(grid: NDArray[np.uint16], histogram: NDArray[np.int64], *, robust_r
 def _tiled(grid: NDArray[np.uint16]) -> tuple[NDArray[np.uint16], int]:
     """Cuts a grid into rows of square tiles, `[tile rows, size, columns]`; an incomplete rim is left out."""
     rows, columns = grid.shape
-    size = min(_TILE, max(int((rows * columns / _MIN_TILES) ** 0.5), 1), rows, columns)
+    size = min(_TILE, max(int((rows * columns / _MIN_TILES) ** 0.5), 2), rows, columns)
     tile_rows, tile_columns = rows // size, columns // size
     return grid[: tile_rows * size, : tile_columns * size].reshape(tile_rows, size, tile_columns * size), size
 

@@ -18,6 +18,7 @@ DISTANCES: Final = (2, 4)
 WEIGHT: Final = 0.5
 BORDER: Final = 0.03
 EXTREME: Final = 0.03
+LARGE: Final = 0.05
 STEEPNESS: Final = 3.0
 
 
@@ -32,9 +33,21 @@ def polarity_suspect(pixels: NDArray[np.uint16], low: int, high: int) -> float:
     if min(pixels.shape) < 16 or high <= low:
         return 0.5
     picture = np.clip((_shrunk(pixels) - low) / (high - low), 0, 1).astype(np.float32)
-    inside = (picture > EXTREME) & (picture < 1 - EXTREME)
+    inside = _inside(picture)
     sign = _center_over_border(picture) + sum(WEIGHT * _skewness(picture, inside, distance) for distance in DISTANCES)
     return float(1 / (1 + np.exp(STEEPNESS * sign)))
+
+
+def _inside(picture: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """True where there may be anatomy: not in large black or white areas, which collimators and direct exposure leave.
+
+    Few black or white pixels are the darkest or brightest anatomy and stay.
+    """
+    inside = np.ones(picture.shape, np.bool_)
+    for extreme in (picture < EXTREME, picture > 1 - EXTREME):
+        if extreme.mean() > LARGE:
+            inside &= ~extreme
+    return inside
 
 
 def _shrunk(pixels: NDArray[np.uint16]) -> NDArray[np.float32]:

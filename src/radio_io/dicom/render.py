@@ -10,7 +10,7 @@ Recipe 1, mode `modality`:
      (Source: DICOM PS3.3 C.11.1; docs/decisions/0003-render-recipe.md);
   3. one inversion, where PhotometricInterpretation says that low is white
      (Source: DICOM PS3.3 C.7.6.3.1.2). PresentationLUTShape says the same thing again for DX (Source: DICOM PS3.3
-     C.8.11.3.1.2 demands INVERSE with MONOCHROME1, IDENTITY with MONOCHROME2): it is compared, never applied.
+     C.8.11.3: INVERSE with MONOCHROME1, IDENTITY with MONOCHROME2): it is compared, never applied.
 Mode `voi` puts the VOI LUT or window of C.11.2 between 2 and 3 (module `voi`).
 """
 

@@ -24,7 +24,9 @@ TOP: Final = FULL - 1
 ROBUST: Final = (0.005, 0.995)
 """Quantiles that the fallback maps to black and white."""
 MISSED: Final = 0.99
-"""A curve misses the data where this share of the pixels gets one brightness though their values differ."""
+"""A curve misses the data where this share of the pixels gets one brightness though their values differ,"""
+MIN_SPAN: Final = FULL // 32
+"""or where the robust percentiles of the brightness are closer than this: 8 of 256 grey levels."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,11 +107,17 @@ def apply_voi(
     if voi.windows:
         candidates.append((_to_16_bits(voi.windows[0].curve(modality)), "WINDOW"))
     for candidate, name in candidates:
-        brightness = np.bincount(candidate, weights=histogram)
-        if flat or brightness.max() < MISSED * total:
+        if flat or not _misses(candidate, histogram, total):
             curve, applied = candidate, name
             break
     return np.take(curve, pixels), applied
+
+
+def _misses(curve: NDArray[np.uint16], histogram: NDArray[np.int64], total: int) -> bool:
+    """Tells whether a curve would show the data of this histogram as nearly one brightness."""
+    brightness = np.bincount(curve, weights=histogram)
+    low, high = np.searchsorted(np.cumsum(brightness), np.asarray(ROBUST) * total)
+    return bool(brightness.max() >= MISSED * total or high - low < MIN_SPAN)
 
 
 def _to_16_bits(fraction: NDArray[np.float64]) -> NDArray[np.uint16]:

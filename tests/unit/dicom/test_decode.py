@@ -1,6 +1,7 @@
 """Decoding: exact pixels for every encoding, and a reason for everything that cannot be right."""
 
 import struct
+from pathlib import Path
 
 import imagecodecs
 import numpy as np
@@ -188,6 +189,19 @@ def test_reads_whole_files_of_native_syntaxes(syntax):
     if syntax == make.BIG_ENDIAN:
         dataset["PixelData"].value = pixels.byteswap().tobytes()
     expect(decode_pixels(read_file(make.file_of(dataset, syntax))), pixels, bits=12)
+
+
+BUNDLED = Path(__file__).resolve().parents[2] / "data" / "dicom"
+
+
+@pytest.mark.parametrize(
+    ("kind", "largest"), [("j2k", 0), ("jpeg_ls", 0), ("rle", 0), ("j2k_lossy", 9), ("jpeg_lossless", 0)]
+)
+def test_gives_one_real_leg_in_all_encodings(kind, largest):
+    reference = decode_pixels(read_file(BUNDLED / "lower_leg_jpeg_lossless.dcm"))
+    stored = decode_pixels(read_file(BUNDLED / f"lower_leg_{kind}.dcm"))
+    assert np.abs(stored.pixels.astype(int) - reference.pixels).max() <= largest
+    assert stored.lossy is (largest > 0)
 
 
 # ---- bits, signs and overlays -------------------------------------------------------------------------------------
