@@ -1,20 +1,17 @@
 """What the loader is asked for and what the trainer gets.
 
-Comes in: nothing. Goes out: `LoaderConfig` (how to batch, read and decode), `Pack` (images as rows of patches, arrays
-of NumPy or tensors of torch) and `PackStream` (what a loader offers, whatever its backend). Refuses values that cannot
+Comes in: nothing. Goes out: `LoaderConfig` (how to batch, read and decode) and `Pack` (images as rows of patches, arrays
+of NumPy or tensors of torch). Refuses values that cannot
 be meant, with a `UsageError`.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from numpy.typing import NDArray
 
 from radio_io.errors import UsageError
-from radio_io.loading.order import OrderState
 
 ArrayT = TypeVar("ArrayT")
 
@@ -40,17 +37,6 @@ class ScaleMode(StrEnum):
     """0 and the largest value that the image's bits can hold."""
 
 
-class DecodeBackend(StrEnum):
-    """What turns encoded bytes into pixels."""
-
-    CPU = "cpu"
-    """Threads around the codec."""
-    DALI_CPU = "dali-cpu"
-    """DALI's decoder on the CPU: bit-equal to `cpu`, meant for tests of the DALI graph."""
-    DALI_MIXED = "dali-mixed"
-    """DALI's decoder with its bulk on the GPU; the packs are assembled there."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoaderConfig:
     """How images are batched, read and decoded. Nothing here but `shuffle` changes which images a step holds.
@@ -64,17 +50,10 @@ class LoaderConfig:
         mask_ratio: Share of an image's patches that is masked; only `Pack.step_masked` depends on it.
         scale: Which pixel values become 0 and 1.
         halvings: How often each side is halved by reading only the front of each image (`--resolution 1/4` is 2).
-        drop_background: Patches with no pixel above this share of the image's scale, or with all pixels equal,
-            are left out; None keeps every patch.
-        backend: What decodes.
-        workers: Decoding threads; None takes one a core that this process may use; 0 does all work in the caller.
+        workers: Decoding threads; None takes one a core that this process may use.
         prefetch_packs: Packs that wait decoded for the trainer at most.
-        read_streams: Reads under way at the same time.
-        read_ahead_bytes: Encoded bytes held in memory at most (more only where one pack alone needs more).
         max_bad: Damaged images tolerated by this process before the run stops.
         pin_memory: Page-locked packs; None pins where CUDA is available.
-        cache_dir: Folder on a local disk that keeps encoded images, shared by the processes of a machine.
-        cache_size_bytes: Size of that folder at most.
     """
 
     patch_size: int = 48
@@ -85,26 +64,19 @@ class LoaderConfig:
     mask_ratio: float = 0.75
     scale: ScaleMode = ScaleMode.PERCENTILE
     halvings: int = 0
-    drop_background: float | None = None
-    backend: DecodeBackend = DecodeBackend.CPU
     workers: int | None = None
     prefetch_packs: int = 2
-    read_streams: int = 8
-    read_ahead_bytes: int = 1 << 30
     max_bad: int = 100
     pin_memory: bool | None = None
-    cache_dir: Path | None = None
-    cache_size_bytes: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
         _at_least("patch_size", self.patch_size, 1)
         _at_least("token_budget", self.token_budget, 2)
         _at_least("prefetch_packs", self.prefetch_packs, 1)
-        _at_least("read_streams", self.read_streams, 1)
         _at_least("max_bad", self.max_bad, 0)
         if self.workers is not None:
-            _at_least("workers", self.workers, 0)
+            _at_least("workers", self.workers, 1)
         if self.max_images is not None:
             _at_least("max_images", self.max_images, 1)
         if not 0 <= self.halvings <= max(RESOLUTIONS.values()):
@@ -168,34 +140,3 @@ class Pack(Generic[ArrayT]):
 
 
 NumpyPack: TypeAlias = Pack[NDArray[Any]]
-
-
-class PackStream(Protocol[ArrayT]):
-    """What a loader offers to the trainer, whatever decodes behind it."""
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Steps of an epoch, the shorter last one included."""
-        ...
-
-    @property
-    def num_images(self) -> int:
-        """Images of an epoch over all ranks."""
-        ...
-
-    @property
-    def max_images(self) -> int:
-        """S of the packs, where the policy is `packed`."""
-        ...
-
-    def __iter__(self) -> Iterator[Pack[ArrayT]]:
-        """All packs of this rank from the starting state on, epoch after epoch."""
-        ...
-
-    def state_after(self, pack: Pack[ArrayT]) -> OrderState:
-        """The state to save once the step of `pack` is done."""
-        ...
-
-    def close(self) -> None:
-        """Stop all threads and let go of files and memory. Harmless when repeated."""
-        ...

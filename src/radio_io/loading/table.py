@@ -7,11 +7,18 @@ split or selection without images and a resolution that the codec cannot give.
 """
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TypeAlias
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from radio_io.codecs.registry import get_codec
+from radio_io.errors import DatasetError, UsageError
+from radio_io.index.catalog import open_index
+from radio_io.index.gate import checked_predicate
 
 Rows: TypeAlias = NDArray[np.int64]
 """Row numbers of an `ImageTable`."""
@@ -92,3 +99,63 @@ class ImageTable:
         factor = 1 << self.halvings
         pixels = -(-np.stack([heights, widths], axis=1).astype(np.int32) // factor)
         return -(-pixels // patch_size)
+
+
+def load_image_table(
+    root: Path, split: str | None, *, where: str | None = None, keys: Collection[str] | None = None, halvings: int = 0
+) -> ImageTable:
+    """The images of a split (None: of all), or of these those that a predicate or a list of keys selects.
+
+    Raises:
+        DatasetError: No image is selected, or the selection mixes codecs.
+        QueryError: The predicate is refused.
+        UsageError: The codec cannot give the asked resolution.
+    """
+    conditions = ["split = ?"] if split else ["true"]
+    with open_index(root) as connection:
+        if where:
+            conditions.append(f"({checked_predicate(connection, where)})")
+        columns = connection.execute(
+            "SELECT key, shard_id, image_offset, image_size, image_crc32, rows, columns, bin_height, bin_width, "  # noqa: S608
+            "render_bits, percentile_0_5, percentile_99_5, codec, coalesce(level_sizes[?], 0) AS front "
+            f"FROM images WHERE {' AND '.join(conditions)} ORDER BY shard_id, image_offset",
+            [halvings + 1, *([split] if split else [])],
+        ).fetchnumpy()
+    if keys is not None:
+        wanted = np.isin(columns["key"].astype(str), np.array(sorted(keys), dtype=str))
+        columns = {name: values[wanted] for name, values in columns.items()}
+    if not len(columns["key"]):
+        chosen = f" that {where!r} selects" if where else ""
+        raise DatasetError(f"no image in split {split or 'any'}{chosen}; widen the selection or build more shards")
+    return _table(columns, halvings)
+
+
+def _table(columns: dict[str, NDArray[Any]], halvings: int) -> ImageTable:
+    codecs = set(columns["codec"].tolist())
+    if len(codecs) != 1:
+        raise DatasetError(f"found codecs {', '.join(sorted(codecs))}, expected one; select images of one codec")
+    codec = codecs.pop()
+    if halvings and (columns["front"] == 0).any():
+        raise UsageError(f"codec {get_codec(codec).name} stores one resolution; train at full resolution")
+    shard_ids, shards = np.unique(columns["shard_id"].astype(str), return_inverse=True)
+    keys = np.frombuffer(bytes.fromhex("".join(columns["key"].tolist())), np.uint8).reshape(-1, 16)
+    sizes = columns["front"] if halvings else columns["image_size"]
+    return ImageTable(
+        keys=keys,
+        shards=shards.astype(np.int32),
+        offsets=columns["image_offset"].astype(np.int64),
+        sizes=sizes.astype(np.uint32),
+        crc32=np.zeros(len(keys), np.uint32) if halvings else columns["image_crc32"].astype(np.uint32),
+        rows=columns["rows"].astype(np.uint16),
+        columns=columns["columns"].astype(np.uint16),
+        bin_heights=columns["bin_height"].astype(np.uint16),
+        bin_widths=columns["bin_width"].astype(np.uint16),
+        bits=columns["render_bits"].astype(np.uint8),
+        low=columns["percentile_0_5"].astype(np.uint16),
+        high=columns["percentile_99_5"].astype(np.uint16),
+        full_size_bytes=int(columns["image_size"].sum()),
+        halvings=halvings,
+        has_crc32=halvings == 0,
+        shard_ids=tuple(str(shard_id) for shard_id in shard_ids),
+        codec=codec,
+    )

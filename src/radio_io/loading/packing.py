@@ -1,0 +1,97 @@
+"""Which images of a step share a pack.
+
+Comes in: the tokens of each image of a step (or its bin), and the budget. Goes out: `StepPacks`, positions in the step.
+Refuses a budget below the largest image.
+
+Whole images, largest first, each into the fullest pack that still holds it (best fit decreasing): under 0.3 % of a
+budget of 24,576 tokens stays empty with 1,024 radiographs a step. The number of packs is rounded up to a multiple of
+the ranks with packs that hold no image.
+"""
+
+from bisect import bisect_left, insort
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radio_io.errors import UsageError
+
+Positions = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedPack:
+    """Images of one pack, as positions in the step, and its shape: tokens, and the grid they are padded to (bins)."""
+
+    images: Positions
+    tokens: int
+    grid: tuple[int, int] | None = None
+
+
+def pack_step(token_counts: NDArray[np.int64], budget: int, max_images: int) -> list[PlannedPack]:
+    """Packs of at most `budget` tokens and `max_images` images; `token_counts` is [images], CLS tokens included.
+
+    Example:
+        >>> [pack.images.tolist() for pack in pack_step(np.array([6, 3, 4, 7]), 10, 8)]
+        [[3, 1], [0, 2]]
+
+    Raises:
+        UsageError: An image is larger than the budget.
+    """
+    if len(token_counts) and int(token_counts.max()) > budget:
+        raise UsageError(
+            f"an image has {int(token_counts.max())} tokens, the budget is {budget}; raise loader.token_budget, "
+            'or leave large images out, for example with --where "rows * columns < 4000000"'
+        )
+    free: list[tuple[int, int]] = []
+    packs: list[list[int]] = []
+    for image in np.argsort(-token_counts, kind="stable").tolist():
+        need = int(token_counts[image])
+        place = bisect_left(free, (need, -1))
+        if place == len(free):
+            packs.append([image])
+            left, pack = budget - need, len(packs) - 1
+        else:
+            left, pack = free.pop(place)
+            packs[pack].append(image)
+            left -= need
+        if left > 0 and len(packs[pack]) < max_images:
+            insort(free, (left, pack))
+    return [PlannedPack(images=np.array(images, np.int64), tokens=budget) for images in packs]
+
+
+def bin_step(grids: NDArray[np.int32], bins: NDArray[np.int32], budget: int) -> list[PlannedPack]:
+    """Dynamic Batch Binning: images of one bin fill batches; what is left over moves up to the next larger bin.
+
+    `grids` and `bins` are [images, 2] in patches. A bin larger than the budget makes batches of one image.
+    """
+    order = sorted({(int(h), int(w)) for h, w in bins}, key=lambda grid: (grid[0] * grid[1], grid))
+    waiting = {grid: np.flatnonzero((bins == grid).all(1)).tolist() for grid in order}
+    packs: list[PlannedPack] = []
+    for position, grid in enumerate(order):
+        tokens = grid[0] * grid[1] + 1
+        size = max(1, budget // tokens)
+        images = waiting[grid]
+        larger = [g for g in order[position + 1 :] if g[0] >= grid[0] and g[1] >= grid[1]]
+        full = len(images) // size * size if larger else len(images)
+        for start in range(0, full, size):
+            part = np.array(images[start : min(start + size, full)], np.int64)
+            packs.append(PlannedPack(images=part, tokens=size * tokens, grid=grid))
+        if larger and len(images) > full:
+            waiting[larger[0]] = images[full:] + waiting[larger[0]]
+    return packs
+
+
+def share_packs(packs: list[PlannedPack], world_size: int) -> list[PlannedPack]:
+    """The packs, with empty ones added so that every rank gets as many; pack i goes to rank i modulo `world_size`.
+
+    Packs of one grid stay together, so that all ranks work on one shape at a time.
+    """
+    shared: list[PlannedPack] = []
+    shapes = list(dict.fromkeys((pack.tokens, pack.grid) for pack in packs))
+    for tokens, grid in shapes:
+        same = [pack for pack in packs if (pack.tokens, pack.grid) == (tokens, grid)]
+        missing = -len(same) % world_size
+        empty = PlannedPack(images=np.zeros(0, np.int64), tokens=tokens, grid=grid)
+        shared.extend([*same, *([empty] * missing)])
+    return shared
