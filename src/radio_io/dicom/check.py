@@ -19,7 +19,7 @@ from radio_io.dicom.polarity import polarity_suspect
 from radio_io.dicom.render import Radiograph
 from radio_io.errors import ImageRejectedError, RejectReason
 
-BLANK_CONTENT: Final = 0.002
+BLANK_CONTENT: Final = 0.0005
 """Share of tiles with content below which an image is blank: a marker or a few scratches."""
 MIN_CONTENT: Final = 0.02
 """Share of tiles with content below which an image is nearly empty: 250 x 240 pixels in 2000 x 1500."""

@@ -19,7 +19,7 @@ EXCHANGED: Final = 2
 LONGER: Final = 1.2
 """The same for row lengths. Rows one pixel too short shear a smooth picture only a little; noise gives 1 +- 0.05."""
 _SAMPLED_ROWS: Final = 16
-"""Enough: their thousands of steps agree within a few percent, and the check stays below 0.1 ms."""
+"""Enough to pass a right picture in less than 0.1 ms; a suspicion is confirmed on all rows."""
 
 
 def in_smoother_byte_order(cells: NDArray[np.generic], bits_stored: int) -> tuple[NDArray[np.generic], bool]:
@@ -29,9 +29,8 @@ def in_smoother_byte_order(cells: NDArray[np.generic], bits_stored: int) -> tupl
     """
     if cells.dtype.itemsize != 2 or cells.shape[1] < 2:
         return cells, False
-    sample = _sample(cells)
-    given, turned = _steps(sample), _steps(sample.byteswap())
-    if given == 0 or turned * CLEARLY >= given:
+    stride = max(cells.shape[0] // _SAMPLED_ROWS, 1)
+    if not all(_is_smoother_swapped(cells[::step]) for step in (stride, 1)):
         return cells, False
     swapped = cells.byteswap()
     if bits_stored < 16 and int(cast("NDArray[np.uint16]", swapped).max()) >> bits_stored:
@@ -56,28 +55,36 @@ def check_row_length(cells: NDArray[np.generic], header: PixelHeader) -> None:
         return
     if other == columns or min(other, columns) < 2:
         return
-    sheared = _vertical_step(cells, other) * factor < _vertical_step(cells, columns)
-    if sheared or _jump(cells, other) > CLEARLY * max(_jump(cells, columns), _jump(cells, columns, columns // 2)):
+    stride = max(rows // _SAMPLED_ROWS, 1)
+    if all(_is_sheared(cells, columns, other, factor, step) for step in (stride, 1)):
         detail = f"Rows {rows} x Columns {columns}, but the cells form a picture with rows of {other}"
         raise ImageRejectedError(RejectReason.HEADER_CONTRADICTION, detail)
 
 
-def _sample(cells: NDArray[np.generic]) -> NDArray[np.generic]:
-    return cells[:: max(cells.shape[0] // _SAMPLED_ROWS, 1)]
+def _is_smoother_swapped(cells: NDArray[np.generic]) -> bool:
+    given = _steps(cells)
+    return given > 0 and _steps(cells.byteswap()) * CLEARLY < given
 
 
 def _steps(cells: NDArray[np.generic]) -> int:
     return int(np.abs(np.diff(cells.astype(np.int32), axis=1)).sum())
 
 
-def _vertical_step(cells: NDArray[np.generic], columns: int) -> float:
-    """Mean step between a row and the next; infinite where there are no two rows."""
+def _is_sheared(cells: NDArray[np.generic], columns: int, other: int, factor: float, step: int) -> bool:
+    """Tells whether rows of another length fit better, by the steps between rows or by the jumps at their ends."""
+    if _vertical_step(cells, other, step) * factor < _vertical_step(cells, columns, step):
+        return True
+    within = max(_jump(cells, columns), _jump(cells, columns, columns // 2))
+    return factor == LONGER and _jump(cells, other) > CLEARLY * within > 0
+
+
+def _vertical_step(cells: NDArray[np.generic], columns: int, step: int) -> float:
+    """Mean step between a row and the next, for every `step`-th row; infinite where there are no two rows."""
     rows = cells.size // columns
     if rows < 2:
         return float("inf")
     picture = cells[: rows * columns].reshape(rows, columns)
-    stride = max(rows // (4 * _SAMPLED_ROWS), 1)
-    first, second = picture[:-1:stride].astype(np.int64), picture[1::stride].astype(np.int64)
+    first, second = picture[:-1:step].astype(np.int64), picture[1::step].astype(np.int64)
     return float(np.abs(first - second[: len(first)]).mean())
 
 

@@ -804,3 +804,17 @@ def test_gives_an_image_or_a_reason_for_any_damage(seed, capfd):
                 continue
             assert stored.pixels.shape == pixels.shape, name
     assert "Exception ignored" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["native", "rle"])
+def test_does_not_doubt_the_row_length_of_a_nearly_empty_picture(kind):
+    pixels = np.zeros((937, 828), np.uint16)
+    pixels[27:54, 27:54] = np.random.default_rng(0).integers(0, 4096, (27, 27))
+    stored = decode(dataset_of(pixels, bits=12)) if kind == "native" else coded(pixels, "rle", bits=12)
+    expect(stored, pixels, bits=12)
+
+
+@pytest.mark.parametrize("shape", [(1, 500), (500, 1), (2, 300), (300, 2), (3, 3), (1, 1)])
+def test_reads_pictures_of_few_rows_or_columns(shape):
+    pixels = np.random.default_rng(0).integers(0, 4096, shape).astype(np.uint16)
+    expect(decode(dataset_of(pixels, bits=12)), pixels, bits=12)
