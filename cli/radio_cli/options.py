@@ -1,0 +1,18 @@
+"""Options that several commands share, each with one meaning and one help text."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DatasetOption = Annotated[
+    Path | None,
+    typer.Option("--dataset", help="Dataset folder. Default: RADIO_DATASET, radio.toml, else ./shards."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Processes. Default: one a core.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
+SourcesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="SRC...", help="Files or folders. Default: the sources of radio.toml."),
+]

@@ -1,0 +1,112 @@
+"""What a folder says about itself in `radio.toml`, so that short commands work in it.
+
+Comes in: the current folder and the environment. Goes out: `Project`. Refused: unknown keys, values of another type.
+
+Example of a `radio.toml`:
+
+    sources = ["/mnt/pacs/export"]
+    dataset = "shards"
+
+    [shard]
+    bins = "1152,...,3072"
+    workers = 8
+"""
+
+import difflib
+import os
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+from radio_io.errors import ConfigError, UsageError
+
+FILE_NAME = "radio.toml"
+SHARD_KEYS: dict[str, type] = {
+    "bins": str,
+    "codec": str,
+    "shard_size": str,
+    "modalities": str,
+    "workers": int,
+    "render": str,
+    "dates": str,
+    "frames": str,
+    "regions": str,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Project:
+    """The settings of a working folder; empty where it has no `radio.toml`."""
+
+    sources: tuple[str, ...] = ()
+    dataset: str | None = None
+    shard: dict[str, str | int] = field(default_factory=dict[str, str | int])
+
+
+def load_project(folder: Path | None = None) -> Project:
+    """Settings from `radio.toml` in `folder` (default: the current one).
+
+    Raises:
+        ConfigError: The file is not TOML, or has an unknown key or a value of another type.
+    """
+    path = (folder or Path.cwd()) / FILE_NAME
+    if not path.exists():
+        return Project()
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{FILE_NAME}: not readable as TOML ({error}); correct the file") from None
+    _refuse_unknown(table, ("sources", "dataset", "shard"), where=FILE_NAME)
+    sources = table.get("sources", [])
+    if isinstance(sources, str):
+        sources = [sources]
+    if not isinstance(sources, list) or not all(isinstance(source, str) for source in cast("list[object]", sources)):
+        raise ConfigError(f"{FILE_NAME}: sources must be a list of paths, for example sources = ['/mnt/pacs/export']")
+    dataset = table.get("dataset")
+    if dataset is not None and not isinstance(dataset, str):
+        raise ConfigError(f"{FILE_NAME}: dataset must be a path, found {dataset!r}")
+    return Project(
+        sources=tuple(cast("list[str]", sources)), dataset=dataset, shard=_shard_table(table.get("shard", {}))
+    )
+
+
+def _shard_table(table: object) -> dict[str, str | int]:
+    if not isinstance(table, dict):
+        raise ConfigError(f"{FILE_NAME}: [shard] must be a table")
+    settings = cast("dict[str, object]", table)
+    _refuse_unknown(settings, tuple(SHARD_KEYS), where=f"{FILE_NAME} [shard]")
+    for name, value in settings.items():
+        if not isinstance(value, SHARD_KEYS[name]) or isinstance(value, bool):
+            raise ConfigError(f"{FILE_NAME} [shard]: {name} must be a {SHARD_KEYS[name].__name__}, found {value!r}")
+    return cast("dict[str, str | int]", settings)
+
+
+def _refuse_unknown(table: dict[str, object], known: tuple[str, ...], *, where: str) -> None:
+    for name in table:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"
+            raise ConfigError(f"{where}: unknown key {name!r}{hint}")
+
+
+def dataset_root(option: Path | None) -> Path:
+    """The dataset folder: `--dataset`, else RADIO_DATASET, else `radio.toml`, else `shards`."""
+    if option is not None:
+        return option
+    return Path(os.environ.get("RADIO_DATASET") or load_project().dataset or "shards")
+
+
+def source_paths(arguments: list[str] | None) -> tuple[str, ...]:
+    """The sources named on the command line, else those of `radio.toml`.
+
+    Raises:
+        UsageError: Neither names one.
+    """
+    sources = tuple(arguments or ()) or load_project().sources
+    if not sources:
+        raise UsageError(
+            "no source: name files or folders (radio shard build /mnt/pacs/export) or put sources = ['...'] "
+            f"into {FILE_NAME} in this folder"
+        )
+    return sources

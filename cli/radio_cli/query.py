@@ -1,0 +1,47 @@
+"""`radio query` and `radio rejects`: the index, by SQL."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from radio_cli.options import DatasetOption, JsonOption
+
+
+class Format(StrEnum):
+    """How rows are printed."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    app.command("query", epilog="Example: radio query \"region='Knee' and rows > 2000\" --format csv --out knees.csv")(query)
+    app.command("rejects", epilog="Example: radio rejects --json")(rejects)
+
+
+def query(
+    where: Annotated[
+        str | None, typer.Argument(help="SQL predicate over the table images. Default: all images.")
+    ] = None,
+    sql: Annotated[
+        str | None, typer.Option("--sql", help="A whole SELECT over images, shards, rejects and labels instead.")
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option("--columns", help="Comma-separated columns. Default: the most used; * for all.")
+    ] = None,
+    output_format: Annotated[Format, typer.Option("--format", help="How to print rows.")] = Format.TABLE,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="Write to this file instead of stdout.")] = None,
+    count: Annotated[bool, typer.Option("--count", help="Print only the number of images.")] = False,
+    keys: Annotated[bool, typer.Option("--keys", help="Print only the keys, one a line, for `train --keys`.")] = False,
+    limit: Annotated[int | None, typer.Option("--limit", min=0, help="At most so many rows.")] = None,
+    timeout_s: Annotated[float, typer.Option("--timeout", min=0.1, help="Stop a query after so many seconds.")] = 60.0,
+    dataset: DatasetOption = None,
+) -> None:
+    """Select images by an SQL predicate, or run one SELECT, in a database that is read-only and locked down."""

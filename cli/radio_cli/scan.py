@@ -1,0 +1,1 @@
+"""`radio scan`: headers only."""
