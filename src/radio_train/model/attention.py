@@ -5,6 +5,7 @@ a token attends to the tokens of its own segment alone. On CUDA this is `varlen_
 loops over segments (a block-diagonal mask is six times slower) and does not break the graph of `torch.compile`.
 """
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -87,4 +88,4 @@ def _accumulated(dtype: torch.dtype) -> torch.dtype:
 
 def _segments(offsets: Tensor) -> list[tuple[int, int]]:
     places = offsets.tolist()
-    return [(start, end) for start, end in zip(places[:-1], places[1:], strict=True) if end > start]
+    return [(start, end) for start, end in pairwise(places) if end > start]
