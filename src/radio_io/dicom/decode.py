@@ -17,7 +17,7 @@ from pydicom.tag import Tag
 
 from radio_io.dicom.bits import BitsSource, Cells, Pixels, settle_bits
 from radio_io.dicom.codestream import CodestreamInfo, CodestreamKind
-from radio_io.dicom.decoders import decode_codestream
+from radio_io.dicom.decoders import decode_codestream, within_precision
 from radio_io.dicom.frames import check_native_length, is_encapsulated, read_frame, swapped_pairs
 from radio_io.dicom.jpeg import read_jpeg
 from radio_io.dicom.jpeg2000 import read_jpeg2000
@@ -147,7 +147,8 @@ def _coded(info: CodestreamInfo, header: PixelHeader, syntax: str) -> StoredPixe
     if info.kind is CodestreamKind.RLE:
         check_row_length(decoded.values.ravel(), header)
     lossy = info.lossy if info.lossy is not None else syntax in LOSSY
-    cells = Cells(values=decoded.values, bits=info.precision, signed=info.signed, lossy=lossy)
+    values = within_precision(decoded.values, info, lossy=lossy)
+    cells = Cells(values=values, bits=info.precision, signed=info.signed, lossy=lossy)
     return _settled(cells, header, decoded.decoder, turnable=info.kind is CodestreamKind.RLE)
 
 

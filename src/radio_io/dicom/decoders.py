@@ -79,6 +79,24 @@ def decode_codestream(info: CodestreamInfo) -> Decoded:
     return Decoded(values=values, decoder=decoder)
 
 
+def within_precision(values: NDArray[np.generic], info: CodestreamInfo, *, lossy: bool) -> NDArray[np.generic]:
+    """Returns decoded values in the range of the codestream's own precision; lossy ones are clipped to it.
+
+    Raises:
+        ImageRejectedError: CORRUPT_PIXELS where a lossless codestream leaves its range: its differences are damaged.
+    """
+    if info.precision == values.dtype.itemsize * 8:
+        return values
+    low = -(1 << info.precision - 1) if info.signed else 0
+    high = low + (1 << info.precision) - 1
+    least, greatest = int(values.min()) if info.signed else 0, int(values.max())
+    if low <= least and greatest <= high:
+        return values
+    if not lossy:
+        raise corrupt(f"values from {least} to {greatest} out of a codestream of {info.precision} bits")
+    return np.clip(cast("NDArray[np.int32]", values), low, high)
+
+
 def _first_opinion(info: CodestreamInfo) -> NDArray[np.generic] | None:
     try:
         values = _DECODERS[info.kind](info)

@@ -818,3 +818,10 @@ def test_does_not_doubt_the_row_length_of_a_nearly_empty_picture(kind):
 def test_reads_pictures_of_few_rows_or_columns(shape):
     pixels = np.random.default_rng(0).integers(0, 4096, shape).astype(np.uint16)
     expect(decode(dataset_of(pixels, bits=12)), pixels, bits=12)
+
+
+def test_calls_lossless_values_beyond_their_own_precision_corrupt():
+    pixels = picture()
+    data = bytearray(encode(pixels, "jpeg_lossless", bits=12))
+    data[data.index(b"\xff\xc3") + 4] = 10
+    assert reason_of(coded, pixels, "jpeg_lossless", data=bytes(data), bits=12) == "CORRUPT_PIXELS"
