@@ -65,6 +65,13 @@ def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     Console().print(table)
 
 
+def print_counts(title: str, name: str, counts: dict[str, int]) -> None:
+    """Print counts by name, largest first; nothing where there is none."""
+    if counts:
+        rows = [[key, f"{count:,}"] for key, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
+        print_table(title, [name, "count"], rows)
+
+
 class ConsoleProgress:
     """A `Progress` with a bar, rate and time left on a terminal, and a line now and then elsewhere."""
 

@@ -15,20 +15,18 @@ class Format(StrEnum):
     TABLE = "table"
     CSV = "csv"
     JSON = "json"
-    JSONL = "jsonl"
     PARQUET = "parquet"
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
-    app.command("query", epilog="Example: radio query \"region='Knee' and rows > 2000\" --format csv --out knees.csv")(query)
+    example = "Example: radio query \"region='Knee' and rows > 2000\" --format csv --out knees.csv"
+    app.command("query", epilog=example)(query)
     app.command("rejects", epilog="Example: radio rejects --json")(rejects)
 
 
 def query(
-    where: Annotated[
-        str | None, typer.Argument(help="SQL predicate over the table images. Default: all images.")
-    ] = None,
+    where: Annotated[str | None, typer.Argument(help="SQL predicate over the table images. Default: all.")] = None,
     sql: Annotated[
         str | None, typer.Option("--sql", help="A whole SELECT over images, shards, rejects and labels instead.")
     ] = None,
@@ -45,3 +43,23 @@ def query(
     dataset: DatasetOption = None,
 ) -> None:
     """Select images by an SQL predicate, or run one SELECT, in a database that is read-only and locked down."""
+    from radio_cli.project import dataset_root
+    from radio_io.errors import UsageError
+    from radio_io.index.query import Request, run_query
+
+    if where is not None and sql is not None:
+        raise UsageError("give a predicate or --sql, not both")
+    shown = Format.JSON if as_json else output_format
+    if shown is Format.PARQUET and out is None:
+        raise UsageError("--format parquet needs --out FILE")
+    request = Request(where=where, sql=sql, columns=columns, count=count, keys=keys, limit=limit, timeout_s=timeout_s)
+    run_query(dataset_root(dataset), request, shown.value, out)
+
+
+def rejects(dataset: DatasetOption = None, as_json: JsonOption = False) -> None:
+    """How many files did not become images, by reason; their paths lie in the private folder."""
+    from radio_cli.project import dataset_root
+    from radio_io.index.query import Request, run_query
+
+    request = Request(sql="SELECT reason, stage, num_files FROM rejects ORDER BY num_files DESC, reason, stage")
+    run_query(dataset_root(dataset), request, "json" if as_json else "table", None)

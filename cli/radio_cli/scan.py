@@ -1,1 +1,45 @@
 """`radio scan`: headers only."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from radio_cli.options import DatasetOption, DryRunOption, JsonOption, SourcesArgument, WorkersOption
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("scan", epilog="Example: radio scan /mnt/pacs/export --workers 8")(scan)
+
+
+def scan(
+    sources: SourcesArgument = None,
+    modalities: Annotated[
+        str | None, typer.Option("--modalities", help="Comma-separated, such as CR,DX, or all.  [default: CR,DX,RG]")
+    ] = None,
+    regions: Annotated[Path | None, typer.Option("--regions", help="TOML file with more names of regions.")] = None,
+    workers: WorkersOption = None,
+    dataset: DatasetOption = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Read the headers of all files into the private table beside the dataset; no pixel is read.
+
+    What was scanned before and has not changed is not read again.
+    """
+    from radio_cli.build_options import make_config
+    from radio_cli.console import ConsoleProgress, as_object, emit_json, note, print_counts
+    from radio_io.sharding.build import scan as scan_dataset
+
+    config = make_config(sources, dataset, modalities=modalities, regions=regions, workers=workers)
+    if dry_run:
+        note(f"would scan {len(config.sources)} sources into {config.dataset}.private; nothing was written")
+        return
+    summary = scan_dataset(config, ConsoleProgress(quiet=as_json))
+    if as_json:
+        emit_json(as_object(summary))
+        return
+    typer.echo(f"{summary.found:,} files, {summary.images:,} of them images to build")
+    print_counts("Rejected by their header", "reason", summary.rejects)
+    print_counts("Regions", "region", summary.regions)

@@ -28,8 +28,8 @@ def synth(
     Every file is marked as synthetic in its header. Nothing in it comes from a patient.
     """
     from radio_cli.console import ConsoleProgress, as_object, emit_json, format_size, note
+    from radio_io.executors import default_workers
     from radio_io.synth import write_export
-    from radio_io.workers import default_workers
 
     if dry_run:
         note(f"would write about {images} radiographs, seed {seed}, scale {scale} to {out}; nothing was written")

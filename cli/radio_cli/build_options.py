@@ -1,0 +1,43 @@
+"""From options of the command line and of `radio.toml` to a `BuildConfig`: the first wins, then the second."""
+
+from pathlib import Path
+from typing import Any
+
+from radio_cli.console import parse_size
+from radio_cli.project import dataset_root, load_project, source_paths
+from radio_io.config import BuildConfig
+from radio_io.executors import default_workers
+from radio_io.sharding.bins import Bins
+
+
+def make_config(
+    sources: list[str] | None,
+    dataset: Path | None,
+    *,
+    regions: Path | None = None,
+    allow_burned_in: bool = False,
+    **options: str | int | None,
+) -> BuildConfig:
+    """The configuration of a scan or build.
+
+    Raises:
+        UsageError: No source is named, or an option cannot be meant.
+    """
+    given = load_project().shard | {name: value for name, value in options.items() if value is not None}
+    values: dict[str, Any] = {name: given[name] for name in ("codec", "render", "dates", "frames") if name in given}
+    if "bins" in given:
+        values["bins"] = Bins.parse(str(given["bins"]))
+    if "shard_size" in given:
+        values["shard_size_bytes"] = parse_size(str(given["shard_size"]))
+    if "modalities" in given:
+        names = frozenset(name.strip().upper() for name in str(given["modalities"]).split(",") if name.strip())
+        values["modalities"] = None if names == {"ALL"} else names
+    regions_file = regions or (Path(str(given["regions"])) if "regions" in given else None)
+    return BuildConfig(
+        dataset=dataset_root(dataset),
+        sources=source_paths(sources),
+        workers=int(given.get("workers") or default_workers()),
+        regions_file=regions_file,
+        allow_burned_in=allow_burned_in,
+        **values,
+    )

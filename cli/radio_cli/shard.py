@@ -1,0 +1,154 @@
+"""`radio shard`: build, verify, info, ls."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from radio_cli.options import DatasetOption, DryRunOption, JsonOption, SourcesArgument, WorkersOption
+
+app = typer.Typer(help="Build, check and list shards.", no_args_is_help=True)
+TOO_MANY_REJECTS = 3
+
+
+@app.command(epilog="Example: radio shard build /mnt/pacs/export --bins 1152,...,3072 --workers 8")
+def build(
+    sources: SourcesArgument = None,
+    bins: Annotated[
+        str | None,
+        typer.Option("--bins", help="Cut-offs (1152,...,3072 or a list) or HxW rectangles.  [default: 1152,...,3072]"),
+    ] = None,
+    codec: Annotated[str | None, typer.Option("--codec", help="htj2k or fast.  [default: htj2k]")] = None,
+    shard_size: Annotated[str | None, typer.Option("--shard-size", help="Such as 2MB or 1GB.  [default: 1GB]")] = None,
+    modalities: Annotated[
+        str | None, typer.Option("--modalities", help="Comma-separated, such as CR,DX, or all.  [default: CR,DX,RG]")
+    ] = None,
+    render: Annotated[str | None, typer.Option("--render", help="modality or voi.  [default: modality]")] = None,
+    dates: Annotated[str | None, typer.Option("--dates", help="shift, year or drop.  [default: shift]")] = None,
+    frames: Annotated[str | None, typer.Option("--frames", help="reject or first.  [default: reject]")] = None,
+    regions: Annotated[Path | None, typer.Option("--regions", help="TOML file with more names of regions.")] = None,
+    allow_burned_in: Annotated[
+        bool, typer.Option("--allow-burned-in", help="Keep images that are marked as carrying burned-in text.")
+    ] = False,
+    max_reject_rate: Annotated[
+        float, typer.Option("--max-reject-rate", min=0, max=1, help="Exit with 3 where more of the files are rejected.")
+    ] = 1.0,
+    workers: WorkersOption = None,
+    dataset: DatasetOption = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Turn DICOM files into shards and an index. Run it again to go on after an interruption or with new files."""
+    from radio_cli.build_options import make_config
+    from radio_cli.console import ConsoleProgress, as_object, emit_json, note
+    from radio_io.sharding.build import build_dataset
+
+    config = make_config(
+        sources,
+        dataset,
+        regions=regions,
+        allow_burned_in=allow_burned_in,
+        bins=bins,
+        codec=codec,
+        shard_size=shard_size,
+        modalities=modalities,
+        render=render,
+        dates=dates,
+        frames=frames,
+        workers=workers,
+    )
+    if dry_run:
+        note(
+            f"would scan {len(config.sources)} sources and build into {config.dataset} with {len(config.bins.rectangles)} "
+            f"bins, codec {config.codec}, {config.workers} workers; nothing was written"
+        )
+        return
+    summary = build_dataset(config, ConsoleProgress(quiet=as_json))
+    if as_json:
+        emit_json(as_object(summary) | {"reject_rate": summary.reject_rate})
+    else:
+        _show(summary)
+    if summary.interrupted:
+        note("interrupted: what is finished is safe; run the same command again to go on")
+        raise typer.Exit(1)
+    if summary.reject_rate > max_reject_rate:
+        note(f"{summary.reject_rate:.1%} of the files were rejected, more than --max-reject-rate {max_reject_rate:.1%}")
+        raise typer.Exit(TOO_MANY_REJECTS)
+
+
+def _show(summary: object) -> None:
+    from radio_cli.console import format_duration, format_size, print_counts
+    from radio_io.sharding.build import BuildSummary
+
+    assert isinstance(summary, BuildSummary)
+    ratio = f", compressed {summary.pixel_bytes / summary.encoded_bytes:.1f}x" if summary.encoded_bytes else ""
+    typer.echo(
+        f"{summary.found:,} files: {summary.images:,} images in {summary.shards} shards "
+        f"({format_size(summary.size_bytes)}), {sum(summary.rejects.values()):,} rejected"
+    )
+    typer.echo(
+        f"this run: {summary.new_images:,} images in {summary.new_shards} shards, "
+        f"{format_duration(summary.elapsed_s)}{ratio}"
+    )
+    print_counts("Rejected", "reason", summary.rejects)
+
+
+@app.command(epilog="Example: radio shard verify --quick")
+def verify(
+    quick: Annotated[bool, typer.Option("--quick", help="Compare sizes and records; read no image.")] = False,
+    workers: WorkersOption = None,
+    dataset: DatasetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check every byte: shards against their records, records against the index, and every image's pixels."""
+    from radio_cli.console import ConsoleProgress, as_object, emit_json, format_size
+    from radio_cli.project import dataset_root
+    from radio_io.executors import default_workers
+    from radio_io.sharding.verify import verify_dataset
+
+    root, progress = dataset_root(dataset), ConsoleProgress(quiet=as_json)
+    report = verify_dataset(root, progress, workers=workers or default_workers(), quick=quick)
+    if as_json:
+        emit_json(as_object(report))
+    else:
+        for fault in report.faults:
+            typer.echo(f"FAULT {fault}")
+        verdict = f"{len(report.faults)} faults" if report.faults else "all good"
+        typer.echo(f"{report.shards} shards, {report.images:,} images, {format_size(report.size_bytes)}: {verdict}")
+    if report.faults:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: radio shard info --json")
+def info(dataset: DatasetOption = None, as_json: JsonOption = False) -> None:
+    """Summarise a dataset: images, patients, splits, regions, bins, rejects."""
+    from radio_cli.console import as_object, emit_json, format_size, print_counts
+    from radio_cli.project import dataset_root
+    from radio_io.sharding.info import dataset_info
+
+    found = dataset_info(dataset_root(dataset))
+    if as_json:
+        emit_json(as_object(found))
+        return
+    typer.echo(
+        f"dataset {found.dataset_id}, key {found.key_id}, codec {found.codec}\n"
+        f"{found.images:,} images of {found.patients:,} patients in {found.shards} shards, "
+        f"{format_size(found.size_bytes)}, compressed {found.compression:.2f}x"
+    )
+    for title, name, counts in (
+        ("Splits", "split", found.splits),
+        ("Regions", "region", found.regions),
+        ("Bins", "bin", found.occupied_bins),
+        ("Rejected", "reason", found.rejects),
+    ):
+        print_counts(title, name, counts)
+
+
+@app.command("ls", epilog="Example: radio shard ls --json")
+def list_shards(dataset: DatasetOption = None, as_json: JsonOption = False) -> None:
+    """List the shards with their sizes."""
+    from radio_cli.project import dataset_root
+    from radio_io.index.query import Request, run_query
+
+    sql = "SELECT shard_id, num_images, size_bytes, codec FROM shards ORDER BY shard_id"
+    run_query(dataset_root(dataset), Request(sql=sql), "json" if as_json else "table", None)

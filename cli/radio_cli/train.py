@@ -1,0 +1,79 @@
+"""`radio train`: pre-training and what follows from it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from radio_cli.options import DatasetOption, DryRunOption, JsonOption
+
+app = typer.Typer(help="Pre-train a masked autoencoder and look at it.", no_args_is_help=True)
+
+
+@app.command(epilog="Example: radio train pretrain --preset tiny --where \"region='Knee'\" --set run.max_steps=60")
+def pretrain(
+    preset: Annotated[str, typer.Option("--preset", help="vit-mae-b48 (the thesis) or tiny (CPU).")] = "vit-mae-b48",
+    config_file: Annotated[Path | None, typer.Option("--config", help="TOML file that changes the preset.")] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", help="NAME=VALUE, such as run.max_steps=60; may be repeated.")
+    ] = None,
+    run: Annotated[Path | None, typer.Option("--run", help="Run folder. Default: runs/PRESET.")] = None,
+    where: Annotated[str | None, typer.Option("--where", help="Only images that this SQL predicate selects.")] = None,
+    keys: Annotated[Path | None, typer.Option("--keys", help="File with keys, one a line: only these.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+    dataset: DatasetOption = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Pre-train a masked autoencoder on a dataset's shards, at full resolution and without padding."""
+    from radio_cli.console import as_object, emit_json, format_duration, note
+    from radio_cli.project import dataset_root
+    from radio_cli.train_output import StepLine, read_keys
+    from radio_train.config import load_config
+    from radio_train.pretrain import Selection, load_table, run_pretrain
+
+    config = load_config(preset, config_file, assignments or ())
+    folder = run or Path("runs") / preset
+    selection = Selection(where=where, keys=read_keys(keys) if keys else None)
+    root = dataset_root(dataset)
+    if dry_run:
+        table = load_table(config, root, "train", selection)
+        note(f"would train {preset} on {len(table):,} images into {folder}; nothing was written")
+        return
+    summary = run_pretrain(config, root, folder, selection=selection, resume=resume, report=StepLine(quiet=as_json))
+    if as_json:
+        emit_json(as_object(summary))
+        return
+    validation = f", validation {summary.validation_loss:.4f}" if summary.validation_loss is not None else ""
+    typer.echo(
+        f"{summary.steps} steps, {summary.epochs:.1f} epochs, loss {summary.first_loss:.4f} -> "
+        f"{summary.last_loss:.4f}{validation}\n{summary.images_per_s:.1f} images/s, waited for data "
+        f"{summary.data_wait:.1%} of the time, {format_duration(summary.elapsed_s)}, run in {summary.run}"
+    )
+    if summary.stopped_early:
+        note(f"stopped early; go on with the same command and --resume --run {folder}")
+
+
+@app.command(epilog="Example: radio train reconstruct runs/demo --out sheet.png --images 8")
+def reconstruct(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    out: Annotated[Path, typer.Option("--out", help="PNG file to write.")] = Path("reconstruction.png"),
+    images: Annotated[int, typer.Option("--images", min=1, help="Rows of the sheet.")] = 6,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Chooses images and masks.")] = 0x5EE7,
+    dataset: DatasetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a sheet of validation images: original, masked, reconstructed."""
+    from radio_cli.console import emit_json, note
+    from radio_train.pretrain import load_model, read_run
+    from radio_train.reconstruct import reconstruction_sheet
+
+    config, trained_on, selection = read_run(run)
+    model = load_model(run, config)
+    split = reconstruction_sheet(model, config, dataset or trained_on, selection, out, images=images, seed=seed)
+    if split != "val":
+        note("the selection has no validation image: the sheet shows training images")
+    if as_json:
+        emit_json({"sheet": str(out), "split": split})
+    else:
+        typer.echo(f"wrote {out}: original, masked, reconstructed ({split} images)")

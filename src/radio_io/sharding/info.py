@@ -1,0 +1,79 @@
+"""What a dataset holds, in numbers.
+
+Comes in: a dataset folder. Goes out: `DatasetInfo`. Refuses a folder that is no dataset.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from radio_io.dataset_file import read_dataset_file
+from radio_io.errors import KeyFileError
+from radio_io.index.catalog import open_index
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DatasetInfo:
+    """Counts of a dataset; `compression` is bytes of 16-bit pixels over bytes of encoded images."""
+
+    dataset_id: str
+    key_id: str
+    codec: str
+    bins: str
+    images: int
+    patients: int
+    shards: int
+    size_bytes: int
+    compression: float
+    splits: dict[str, int]
+    regions: dict[str, int]
+    occupied_bins: dict[str, int]
+    rejects: dict[str, int]
+
+
+def dataset_info(root: Path) -> DatasetInfo:
+    """Count what is in a dataset.
+
+    Raises:
+        DatasetError: It is no dataset, or has no index.
+    """
+    content = read_dataset_file(root)
+    with open_index(root) as connection:
+
+        def counts(sql: str) -> dict[str, int]:
+            return {str(name): int(count) for name, count in connection.execute(sql).fetchall()}
+
+        totals = connection.execute(
+            "SELECT count(*), count(DISTINCT patient_key), coalesce(sum(2.0 * rows * columns) / sum(image_size), 0) "
+            "FROM images"
+        ).fetchone()
+        shards = connection.execute("SELECT count(*), coalesce(sum(size_bytes), 0) FROM shards").fetchone()
+        assert totals is not None
+        assert shards is not None
+        size = "bin_height || 'x' || bin_width"
+        return DatasetInfo(
+            dataset_id=content.dataset_id,
+            key_id=content.key_id,
+            codec=content.codec,
+            bins=content.bins,
+            images=int(totals[0]),
+            patients=int(totals[1]),
+            shards=int(shards[0]),
+            size_bytes=int(shards[1]),
+            compression=float(totals[2]),
+            splits=counts("SELECT split, count(*) FROM images GROUP BY ALL ORDER BY 2 DESC, 1"),
+            regions=counts("SELECT region, count(*) FROM images GROUP BY ALL ORDER BY 2 DESC, 1"),
+            occupied_bins=counts(f"SELECT {size}, count(*) FROM images GROUP BY ALL ORDER BY 2 DESC, 1"),  # noqa: S608
+            rejects=counts("SELECT reason, sum(num_files) FROM rejects GROUP BY ALL ORDER BY 2 DESC, 1"),
+        )
+
+
+def check_key(root: Path, key_id: str) -> None:
+    """Refuse a key that is not the dataset's.
+
+    Raises:
+        KeyFileError: It is another.
+        DatasetError: There is no dataset.
+    """
+    built_with = read_dataset_file(root).key_id
+    if built_with != key_id:
+        raise KeyFileError(f"the key is {key_id}, the dataset was built with {built_with}; restore the dataset's key")
