@@ -31,7 +31,7 @@ def make_config(
         values["shard_size_bytes"] = parse_size(str(given["shard_size"]))
     if "modalities" in given:
         names = frozenset(name.strip().upper() for name in str(given["modalities"]).split(",") if name.strip())
-        values["modalities"] = None if names == {"ALL"} else names
+        values["modalities"] = None if "ALL" in names else names
     regions_file = regions or (Path(str(given["regions"])) if "regions" in given else None)
     return BuildConfig(
         dataset=dataset_root(dataset),

@@ -59,7 +59,7 @@ def build(
     )
     if dry_run:
         note(
-            f"would scan {len(config.sources)} sources and build into {config.dataset} with {len(config.bins.rectangles)} "
+            f"would build {len(config.sources)} sources into {config.dataset} with {len(config.bins.rectangles)} "
             f"bins, codec {config.codec}, {config.workers} workers; nothing was written"
         )
         return

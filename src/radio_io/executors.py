@@ -97,7 +97,7 @@ def run_units(
                 return
             yield UnitOutcome(unit, function(unit))
         return
-    context = multiprocessing.get_context("spawn")
+    context: Any = multiprocessing.get_context("spawn")
     with ProcessPool(max_workers=workers, initializer=_prepare, initargs=(memory_bytes,), context=context) as pool:
         waiting: deque[tuple[Unit, Any]] = deque()
         source = iter(units)

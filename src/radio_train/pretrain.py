@@ -1,6 +1,6 @@
 """Pre-training: from shards to a masked autoencoder.
 
-Comes in: a `PretrainConfig`, a dataset, a run folder, a selection. Goes out: the run folder (config.json, metrics.jsonl,
+Comes in: a `PretrainConfig`, dataset, run folder, selection. Goes out: the run folder (config.json, metrics.jsonl,
 checkpoints, reconstructions, summary.json) and a `PretrainSummary`. Refuses a run folder that is in use, and to resume
 with another dataset, selection or model; stops at a loss that is not finite.
 
@@ -353,7 +353,12 @@ class _Trainer:
             previous = {number: signal.signal(number, request) for number in signals}
         except ValueError:  # not the main thread
             return lambda: None
-        return lambda: [signal.signal(number, handler) for number, handler in previous.items()] and None
+
+        def restore() -> None:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+        return restore
 
     def _summary(
         self, log: RunLog, state: TrainState, validation: float | None, bad_images: int, elapsed_s: float

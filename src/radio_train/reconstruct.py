@@ -1,6 +1,6 @@
 """A sheet of pictures: original, masked, reconstructed.
 
-Comes in: a model, its configuration, a dataset. Goes out: a grey PNG, one row an image: original, masked, reconstruction
+Comes in: a model, its configuration, a dataset. Goes out: a grey PNG, a row an image: original, masked, reconstruction
 with the visible patches kept, reconstruction alone where patches were masked. Refuses a dataset without images.
 """
 

@@ -1,6 +1,6 @@
 """`metrics.jsonl`: one object a step, kept consistent when a run is resumed.
 
-Comes in: `StepMetrics`. Goes out: lines. Lines of steps that a killed run had done after its last checkpoint are removed
+Comes in: `StepMetrics`. Goes out: lines. Lines of steps that a killed run did after its last checkpoint are removed
 when the run is resumed, since these steps are done again.
 """
 

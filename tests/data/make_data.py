@@ -55,9 +55,7 @@ def write(original: pydicom.Dataset, pixels: np.ndarray, path: Path, *, syntax: 
 
 def save(dataset: pydicom.Dataset, path: Path, pixels: np.ndarray) -> None:
     """Give the re-encoding a UID of its own, write it and read it back."""
-    dataset.SOPInstanceUID = generate_uid(
-        prefix="1.2.826.0.1.3680043.8.498.", entropy_srcs=["radio", path.name]
-    )
+    dataset.SOPInstanceUID = generate_uid(prefix="1.2.826.0.1.3680043.8.498.", entropy_srcs=["radio", path.name])
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     dataset.save_as(path, enforce_file_format=True)
     if not np.array_equal(pydicom.dcmread(path).pixel_array, pixels):

@@ -10,7 +10,7 @@ import json
 import resource
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,7 +115,7 @@ def _stopped(error: duckdb.Error, request: Request) -> QueryError:
 
 
 @contextmanager
-def _time_limit(connection: duckdb.DuckDBPyConnection, timeout_s: float) -> Iterator[None]:
+def _time_limit(connection: duckdb.DuckDBPyConnection, timeout_s: float) -> Generator[None, None, None]:
     timer = threading.Timer(timeout_s, connection.interrupt)
     timer.daemon = True
     timer.start()

@@ -1,6 +1,6 @@
 """What the loader is asked for and what the trainer gets.
 
-Comes in: nothing. Goes out: `LoaderConfig` (how to batch, read and decode) and `Pack` (images as rows of patches, arrays
+Comes in: nothing. Goes out: `LoaderConfig` (how to batch and decode) and `Pack` (images as rows of patches, arrays
 of NumPy or tensors of torch). Refuses values that cannot
 be meant, with a `UsageError`.
 """

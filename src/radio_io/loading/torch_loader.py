@@ -1,6 +1,6 @@
 """Packs as torch tensors, made in the background while the trainer works.
 
-Comes in: a dataset folder, an `ImageTable`, a `LoaderConfig`, an `OrderState`, a rank. Goes out: `Pack`s of tensors, epoch
+Comes in: a dataset folder, an `ImageTable`, a `LoaderConfig`, `OrderState`, rank. Goes out: `Pack`s of tensors, epoch
 after epoch. Damaged images are left out, counted and listed; past `max_bad` the run stops with a `TrainingError`.
 
 One thread plans and assembles packs, a few more read and decode (the codecs let go of Python's lock); a bounded queue

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from radio_io import atomic
@@ -101,7 +100,7 @@ def planned_shards(layout: DatasetLayout) -> Iterator[ShardPlan]:
     """Every planned shard, finished or not, in the order of the plan."""
     for name in plan_parts(layout):
         table = pq.read_table(layout.plan_dir / name, columns=["shard_id", "path", "instance_key", "size_bytes"])
-        table = table.filter(pc.is_valid(table["shard_id"]))
+        table = table.filter(table["shard_id"].is_valid())
         shard_ids = table["shard_id"].to_pylist()
         starts = [i for i, each in enumerate(shard_ids) if i == 0 or shard_ids[i - 1] != each]
         for start, end in zip(starts, [*starts[1:], len(shard_ids)], strict=True):
@@ -132,7 +131,7 @@ def _covered_parts(layout: DatasetLayout) -> set[str]:
 
 
 def _candidates(layout: DatasetLayout, parts: list[str], config: BuildConfig, pseudonyms: Pseudonymizer) -> _Candidates:
-    tables = [table.filter(pc.is_null(table["reason"])) for table in read_parts(layout, parts)]
+    tables = [table.filter(table["reason"].is_null()) for table in read_parts(layout, parts)]
     table = pa.concat_tables(tables)
     patients = table["patient_key"].to_pylist()
     instance_keys = table["instance_key"].to_pylist()

@@ -63,7 +63,7 @@ def draw_phantom(request: PhantomRequest) -> NDArray[np.uint16]:
     if request.foreign_material:
         attenuation = np.maximum(attenuation, _screws(bones, shape, generator))
     noise = generator.standard_normal(shape, dtype=np.float32)
-    image = np.clip(attenuation, 0, None) * 0.28 + 0.012 * noise
+    image = (np.clip(attenuation, 0, None) * 0.28 + 0.012 * noise).astype(np.float32)
     _marker(image, generator)
     _collimate(image, generator)
     top = (1 << request.bits) - 1
@@ -155,7 +155,7 @@ def _enlarge(small: Image, shape: tuple[int, int]) -> Image:
         low = np.minimum(places.astype(np.int64), small.shape[axis] - 2)
         weight = (places - low).astype(np.float32)
         weight = weight[:, None] if axis == 0 else weight[None, :]
-        small = np.take(small, low, axis) * (1 - weight) + np.take(small, low + 1, axis) * weight
+        small = (np.take(small, low, axis) * (1 - weight) + np.take(small, low + 1, axis) * weight).astype(np.float32)
     return small
 
 
@@ -164,7 +164,8 @@ def _distance(bone: Bone, rows: Image, columns: Image) -> Image:
     (r0, c0), (r1, c1), thickness = bone
     dr, dc = r1 - r0, c1 - c0
     along = np.clip(((rows - r0) * dr + (columns - c0) * dc) / max(dr * dr + dc * dc, 1e-6), 0, 1)
-    return np.sqrt((rows - r0 - along * dr) ** 2 + (columns - c0 - along * dc) ** 2) / thickness
+    distance = np.sqrt((rows - r0 - along * dr) ** 2 + (columns - c0 - along * dc) ** 2) / thickness
+    return distance.astype(np.float32)
 
 
 def _soft_tissue(bones: list[Bone], shape: tuple[int, int], generator: np.random.Generator) -> Image:

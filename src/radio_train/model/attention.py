@@ -6,7 +6,7 @@ loops over segments (a block-diagonal mask is six times slower) and does not bre
 """
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ def segment_attention(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, max_leng
 
         if q.dtype == torch.float32:  # outside of autocast; the kernel takes half precision only
             q, k, v = (x.to(torch.bfloat16) for x in (q, k, v))
-        return varlen_attn(q, k, v, offsets, offsets, max_length, max_length)
+        return cast("Tensor", varlen_attn(q, k, v, offsets, offsets, max_length, max_length))
     output, _ = _segment_attention_cpu(q, k, v, offsets)
     return output
 
