@@ -5,7 +5,8 @@ a token attends to the tokens of its own segment alone. On CUDA this is `varlen_
 loops over segments (a block-diagonal mask is six times slower) and does not break the graph of `torch.compile`.
 """
 
-from typing import Any
+from itertools import pairwise
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -25,7 +26,7 @@ def segment_attention(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, max_leng
 
         if q.dtype == torch.float32:  # outside of autocast; the kernel takes half precision only
             q, k, v = (x.to(torch.bfloat16) for x in (q, k, v))
-        return varlen_attn(q, k, v, offsets, offsets, max_length, max_length)
+        return cast("Tensor", varlen_attn(q, k, v, offsets, offsets, max_length, max_length))
     output, _ = _segment_attention_cpu(q, k, v, offsets)
     return output
 
@@ -87,4 +88,4 @@ def _accumulated(dtype: torch.dtype) -> torch.dtype:
 
 def _segments(offsets: Tensor) -> list[tuple[int, int]]:
     places = offsets.tolist()
-    return [(start, end) for start, end in zip(places[:-1], places[1:], strict=True) if end > start]
+    return [(start, end) for start, end in pairwise(places) if end > start]

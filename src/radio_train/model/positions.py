@@ -21,7 +21,7 @@ def sine_cosine_table(base_grid: int, size: int) -> Tensor:
 
 
 def source_coordinates(positions: NDArray[np.int32], grid: NDArray[np.int32], base_grid: int) -> NDArray[np.float64]:
-    """Where patches of an image lie in the base grid; `positions` is [n, 2], `grid` [n, 2] or [2], both (rows, columns).
+    """Where patches of an image lie in the base grid; `positions` is [n, 2], `grid` [2], both (rows, columns).
 
     Equal to the coordinates of `F.interpolate(mode="bilinear", align_corners=False)` from the base grid to `grid`.
     """
