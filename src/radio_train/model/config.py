@@ -15,7 +15,7 @@ class MaeConfig:
     Attributes:
         patch_size: Side of a patch in pixels; one grey channel.
         base_grid: Side of the position tables in patches.
-        mask_ratio: Share of an image's patches that is masked.
+        mask_ratio: Share of an image's patches that is masked; 0 for fine-tuning and embedding.
         norm_pix: Whether each target patch is normalised to mean 0 and variance 1.
         weighting: `token` weighs every masked patch alike, `image` every image.
     """
@@ -42,8 +42,8 @@ class MaeConfig:
                 raise ConfigError(
                     f"model: size {size} with {heads} heads; the size must be a multiple of both heads and 4"
                 )
-        if not 0 < self.mask_ratio < 1:
-            raise ConfigError(f"model.mask_ratio is {self.mask_ratio}; expected between 0 and 1")
+        if not 0 <= self.mask_ratio < 1:
+            raise ConfigError(f"model.mask_ratio is {self.mask_ratio}; expected at least 0 and less than 1")
         if self.weighting not in ("token", "image"):
             raise ConfigError(f"model.weighting is {self.weighting!r}; expected token or image")
 

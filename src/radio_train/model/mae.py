@@ -128,7 +128,10 @@ class Decoder(nn.Module):
         """[M, pixels]: the predicted masked patches."""
         z = self.decoder_embed(encoded)  # [E, size]
         seen = pack.decoder_source >= 0
-        x = torch.where(seen[:, None], z[pack.decoder_source.clamp(min=0)], self.mask_token[0].to(z.dtype))
+        # Masked rows read any row, each another: were it one, tens of thousands of gradients would queue up for it.
+        spread = torch.arange(len(seen), device=z.device) % len(z)
+        source = torch.where(seen, pack.decoder_source, spread)
+        x = torch.where(seen[:, None], z[source], self.mask_token[0].to(z.dtype))
         places = interpolate(self.decoder_pos_embed, pack.decoder_coordinates, self.base_grid)
         x = x + torch.where(pack.decoder_is_cls[:, None], self.decoder_pos_embed[0, :1], places)
         for layer in self.decoder_layers:

@@ -10,6 +10,7 @@ Source: He et al., Masked Autoencoders Are Scalable Vision Learners, CVPR 2022 (
 import hashlib
 import math
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,8 @@ def mask_noise(key: str, count: int, *, seed: int, epoch: int) -> NDArray[np.flo
     """[count] uniform numbers of one image in one epoch, from a counter-based generator."""
     digest = hashlib.sha256(f"radio-mask-v1 {seed} {epoch} {key}".encode()).digest()
     words = np.frombuffer(digest[:16], np.uint64)
-    return np.random.Generator(np.random.Philox(key=words)).random(count)
+    raw = np.random.Philox(key=words).random_raw(count)  # NumPy keeps this stream across versions, others it may not
+    return (raw >> np.uint64(11)) * 2.0**-53
 
 
 def budgets(tokens: int, max_images: int, mask_ratio: float) -> tuple[int, int]:
@@ -92,7 +94,7 @@ def mask_pack(
         builder.add(image, start, noise, visible_patches(end - start, config.mask_ratio), coordinates)
     weight = builder.weights(pack, config.weighting)
     device = pack.patches.device
-    longest = config.base_grid**2 + 1
+    longest = max(config.base_grid**2 + 1, *builder.lengths, 1)  # constant unless an image exceeds the base grid
 
     def pixels(rows: NDArray[np.int64], images: NDArray[np.int64]) -> Tensor:
         index = torch.from_numpy(np.maximum(rows, 0)).to(device)
@@ -161,13 +163,18 @@ class _Builder:
         self.decoder_ends.append(decoder + 1 + len(noise))
         self.masked_counts.append(count)
 
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each image."""
+        return [end - start for start, end in pairwise(self.decoder_ends)]
+
     def weights(self, pack: Pack[Tensor], weighting: str) -> NDArray[np.float64]:
         """[M] weights that add up to 1 over all packs of the step."""
         weight = np.zeros(len(self.target_row))
         start = 0
-        for count in self.masked_counts:
-            share = 1 / pack.step_masked if weighting == "token" else 1 / (count * pack.step_images)
-            weight[start : start + count] = share
+        for count in self.masked_counts:  # 0 where nothing is masked
+            whole = pack.step_masked if weighting == "token" else count * pack.step_images
+            weight[start : start + count] = 1 / max(whole, 1)
             start += count
         return weight
 
