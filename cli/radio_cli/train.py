@@ -30,7 +30,8 @@ def pretrain(
     from radio_cli.project import dataset_root
     from radio_cli.train_output import StepLine, read_keys
     from radio_train.config import load_config
-    from radio_train.pretrain import Selection, load_table, run_pretrain
+    from radio_train.pretrain import run_pretrain
+    from radio_train.run_folder import Selection, load_table
 
     config = load_config(preset, config_file, assignments or ())
     folder = run or Path("runs") / preset
@@ -65,8 +66,8 @@ def reconstruct(
 ) -> None:
     """Write a sheet of validation images: original, masked, reconstructed."""
     from radio_cli.console import emit_json, note
-    from radio_train.pretrain import load_model, read_run
     from radio_train.reconstruct import reconstruction_sheet
+    from radio_train.run_folder import load_model, read_run
 
     config, trained_on, selection = read_run(run)
     model = load_model(run, config)

@@ -12,7 +12,7 @@ import json
 import math
 import signal
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -23,26 +23,19 @@ from torch import nn
 
 from radio_io.dataset_file import read_dataset_file
 from radio_io.errors import DatasetError, TrainingError
-from radio_io.loading.batch import RESOLUTIONS, BatchPolicy, LoaderConfig, ScaleMode
 from radio_io.loading.order import OrderState, steps_per_epoch
-from radio_io.loading.table import ImageTable, load_image_table
+from radio_io.loading.table import ImageTable
 from radio_io.loading.torch_loader import PackLoader
 from radio_train.checkpoint import TrainState, checkpoints, load_checkpoint, save_checkpoint
-from radio_train.config import PretrainConfig, config_from_dict, differences
+from radio_train.config import PretrainConfig
 from radio_train.model.mae import MaskedAutoencoder
 from radio_train.model.masking import mask_pack
 from radio_train.optimizer import learning_rate, make_optimizer
+from radio_train.reconstruct import reconstruction_sheet
+from radio_train.run_folder import Selection, load_table, loader_config, prepare_run
 from radio_train.run_log import RunLog, StepMetrics
 
 VALIDATION_SEED = 0x7A11
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Selection:
-    """Which images of the dataset: a predicate, keys, or both; None selects all."""
-
-    where: str | None = None
-    keys: tuple[str, ...] | None = None
 
 
 @dataclass(kw_only=True, slots=True)
@@ -90,7 +83,7 @@ def run_pretrain(
     chosen = selection or Selection()
     facts = read_dataset_file(dataset)
     table = load_table(config, dataset, "train", chosen)
-    _prepare_run(config, run, dataset, chosen, resume=resume)
+    prepare_run(config, run, dataset, chosen, resume=resume)
     torch.manual_seed(config.run.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = MaskedAutoencoder(config.model).to(device)
@@ -105,84 +98,6 @@ def run_pretrain(
         start = _resume(run, model, optimizer, start)
     trainer = _Trainer(config, dataset, run, table, chosen, model, optimizer, device, report)
     return trainer.train(start)
-
-
-def load_table(config: PretrainConfig, dataset: Path, split: str, selection: Selection) -> ImageTable:
-    """The images of a split that a run uses.
-
-    Raises:
-        DatasetError: There is none.
-    """
-    keys: Collection[str] | None = selection.keys
-    return load_image_table(
-        dataset, split, where=selection.where, keys=keys, halvings=RESOLUTIONS[config.data.resolution]
-    )
-
-
-def loader_config(config: PretrainConfig, *, shuffle: bool = True) -> LoaderConfig:
-    """What the loader is told."""
-    return LoaderConfig(
-        patch_size=config.model.patch_size,
-        policy=BatchPolicy(config.data.policy),
-        token_budget=config.data.token_budget,
-        shuffle=shuffle,
-        mask_ratio=config.model.mask_ratio,
-        scale=ScaleMode(config.data.scale),
-        halvings=RESOLUTIONS[config.data.resolution],
-        workers=config.data.workers or None,
-        max_bad=config.data.max_bad,
-    )
-
-
-def read_run(run: Path) -> tuple[PretrainConfig, Path, Selection]:
-    """The configuration, dataset and selection of a run folder.
-
-    Raises:
-        TrainingError: It is no run folder.
-    """
-    try:
-        values: dict[str, Any] = json.loads((run / "config.json").read_text(encoding="utf-8"))
-        keys = values.pop("keys")
-        dataset, where = values.pop("dataset"), values.pop("where")
-    except (OSError, ValueError, KeyError):
-        raise TrainingError(f"{run} is no run folder: config.json is missing or damaged") from None
-    return config_from_dict(values), Path(dataset), Selection(where=where, keys=tuple(keys) if keys else None)
-
-
-def load_model(run: Path, config: PretrainConfig) -> MaskedAutoencoder:
-    """The model of a run's last checkpoint.
-
-    Raises:
-        TrainingError: There is no checkpoint, or it is damaged.
-    """
-    found = checkpoints(run)
-    if not found:
-        raise TrainingError(f"{run} has no checkpoint yet; train first: radio train pretrain --run {run}")
-    model = MaskedAutoencoder(config.model)
-    load_checkpoint(found[-1], model)
-    return model.eval()
-
-
-def _prepare_run(config: PretrainConfig, run: Path, dataset: Path, selection: Selection, *, resume: bool) -> None:
-    config_file = run / "config.json"
-    if resume:
-        if not checkpoints(run):
-            raise TrainingError(f"{run} has no checkpoint to resume from; start it without --resume")
-        old, _, _ = read_run(run)
-        changed = [*differences(old, config, "model"), *differences(old, config, "data")]
-        if changed:
-            raise TrainingError(f"cannot resume {run} with other settings: {'; '.join(changed)}")
-        return
-    if config_file.exists():
-        raise TrainingError(f"{run} holds a run already; go on with --resume, or name another with --run")
-    run.mkdir(parents=True, exist_ok=True)
-    values = {
-        **asdict(config),
-        "dataset": str(dataset.absolute()),
-        "where": selection.where,
-        "keys": list(selection.keys) if selection.keys is not None else None,
-    }
-    config_file.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _resume(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, fresh: TrainState) -> TrainState:
@@ -304,8 +219,6 @@ class _Trainer:
         )
 
     def _end_epoch(self, log: RunLog, epoch: int) -> float | None:
-        from radio_train.reconstruct import reconstruction_sheet
-
         loss = self.validation_loss()
         if loss is not None:
             log.write_validation(epoch, loss)

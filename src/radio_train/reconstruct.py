@@ -18,6 +18,7 @@ from radio_io.loading.torch_loader import PackLoader, TensorPack
 from radio_train.config import PretrainConfig
 from radio_train.model.mae import MaskedAutoencoder
 from radio_train.model.masking import MaskedPack, mask_pack
+from radio_train.run_folder import Selection, load_table, loader_config
 
 GAP = 6
 TILE_SIDE = 384
@@ -30,7 +31,7 @@ def reconstruction_sheet(
     model: MaskedAutoencoder,
     config: PretrainConfig,
     dataset: Path,
-    selection: "object",
+    selection: Selection,
     out: Path,
     *,
     images: int,
@@ -42,9 +43,6 @@ def reconstruction_sheet(
         DatasetError: The selection has no image.
         StorageError: The file cannot be written.
     """
-    from radio_train.pretrain import Selection, load_table, loader_config
-
-    assert isinstance(selection, Selection)
     try:
         split, table = "val", load_table(config, dataset, "val", selection)
     except DatasetError:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from radio_io.loading.order import OrderState, images_of_step, steps_per_epoch
-from radio_train.pretrain import load_table, read_run
+from radio_train.run_folder import load_table, read_run
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

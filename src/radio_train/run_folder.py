@@ -1,0 +1,109 @@
+"""A run folder: what it was configured with, and what it trains on.
+
+Comes in: a configuration, a dataset, a selection. Goes out: `config.json` in the folder and back; the table of images
+and the loader's configuration that follow from it. Refuses a folder that is in use, and to resume with other settings.
+"""
+
+import json
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from radio_io.errors import TrainingError
+from radio_io.loading.batch import RESOLUTIONS, BatchPolicy, LoaderConfig, ScaleMode
+from radio_io.loading.table import ImageTable, load_image_table
+from radio_train.checkpoint import checkpoints, load_checkpoint
+from radio_train.config import PretrainConfig, config_from_dict, differences
+from radio_train.model.mae import MaskedAutoencoder
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Selection:
+    """Which images of the dataset: a predicate, keys, or both; None selects all."""
+
+    where: str | None = None
+    keys: tuple[str, ...] | None = None
+
+
+def load_table(config: PretrainConfig, dataset: Path, split: str, selection: Selection) -> ImageTable:
+    """The images of a split that a run uses.
+
+    Raises:
+        DatasetError: There is none.
+    """
+    keys: Collection[str] | None = selection.keys
+    return load_image_table(
+        dataset, split, where=selection.where, keys=keys, halvings=RESOLUTIONS[config.data.resolution]
+    )
+
+
+def loader_config(config: PretrainConfig, *, shuffle: bool = True) -> LoaderConfig:
+    """What the loader is told."""
+    return LoaderConfig(
+        patch_size=config.model.patch_size,
+        policy=BatchPolicy(config.data.policy),
+        token_budget=config.data.token_budget,
+        shuffle=shuffle,
+        mask_ratio=config.model.mask_ratio,
+        scale=ScaleMode(config.data.scale),
+        halvings=RESOLUTIONS[config.data.resolution],
+        workers=config.data.workers or None,
+        max_bad=config.data.max_bad,
+    )
+
+
+def read_run(run: Path) -> tuple[PretrainConfig, Path, Selection]:
+    """The configuration, dataset and selection of a run folder.
+
+    Raises:
+        TrainingError: It is no run folder.
+    """
+    try:
+        values: dict[str, Any] = json.loads((run / "config.json").read_text(encoding="utf-8"))
+        keys = values.pop("keys")
+        dataset, where = values.pop("dataset"), values.pop("where")
+    except (OSError, ValueError, KeyError):
+        raise TrainingError(f"{run} is no run folder: config.json is missing or damaged") from None
+    return config_from_dict(values), Path(dataset), Selection(where=where, keys=tuple(keys) if keys else None)
+
+
+def load_model(run: Path, config: PretrainConfig) -> MaskedAutoencoder:
+    """The model of a run's last checkpoint.
+
+    Raises:
+        TrainingError: There is no checkpoint, or it is damaged.
+    """
+    found = checkpoints(run)
+    if not found:
+        raise TrainingError(f"{run} has no checkpoint yet; train first: radio train pretrain --run {run}")
+    model = MaskedAutoencoder(config.model)
+    load_checkpoint(found[-1], model)
+    return model.eval()
+
+
+def prepare_run(config: PretrainConfig, run: Path, dataset: Path, selection: Selection, *, resume: bool) -> None:
+    """Make a run folder with its config.json, or check that the one that is there can be resumed.
+
+    Raises:
+        TrainingError: The folder holds a run already, or one with other settings or without a checkpoint.
+    """
+    config_file = run / "config.json"
+    if resume:
+        if not checkpoints(run):
+            raise TrainingError(f"{run} has no checkpoint to resume from; start it without --resume")
+        old, _, _ = read_run(run)
+        changed = [*differences(old, config, "model"), *differences(old, config, "data")]
+        if changed:
+            raise TrainingError(f"cannot resume {run} with other settings: {'; '.join(changed)}")
+        return
+    if config_file.exists():
+        raise TrainingError(f"{run} holds a run already; go on with --resume, or name another with --run")
+    run.mkdir(parents=True, exist_ok=True)
+    values = {
+        **asdict(config),
+        "dataset": str(dataset.absolute()),
+        "where": selection.where,
+        "keys": list(selection.keys) if selection.keys is not None else None,
+    }
+    config_file.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")

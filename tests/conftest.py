@@ -1,0 +1,33 @@
+"""Fixtures that several packages share: a synthetic export and a dataset built from it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from radio_io.config import BuildConfig
+from radio_io.progress import NoProgress
+from radio_io.sharding.build import BuildSummary, build_dataset
+from radio_io.synth import write_export
+
+REAL_FILES = Path(__file__).parent / "data" / "dicom"
+
+
+@dataclass(frozen=True)
+class Built:
+    """A dataset, the export it was built from, and what the build said."""
+
+    root: Path
+    export: Path
+    summary: BuildSummary
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory) -> Built:
+    """80 synthetic radiographs and the bundled real ones, built with two workers."""
+    folder = tmp_path_factory.mktemp("built")
+    export = folder / "export"
+    write_export(export, images=80, seed=5, scale=0.08, labels=True, workers=0, progress=NoProgress())
+    sources = (str(export), str(REAL_FILES))
+    summary = build_dataset(BuildConfig(dataset=folder / "shards", sources=sources, workers=2), NoProgress())
+    return Built(folder / "shards", export, summary)

@@ -1,0 +1,148 @@
+"""Building: everything accounted for, the same bytes twice, and nothing lost by a crash."""
+
+import csv
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+
+from radio_io.config import BuildConfig
+from radio_io.dataset_file import read_dataset_file
+from radio_io.errors import DatasetError, KeyFileError
+from radio_io.layout import DatasetLayout
+from radio_io.progress import NoProgress
+from radio_io.sharding.bins import Bins
+from radio_io.sharding.build import build_dataset
+from radio_io.sharding.verify import verify_dataset
+from radio_io.synth import write_export
+
+
+def shard_bytes(root):
+    return {p.relative_to(root).as_posix(): p.read_bytes() for p in root.glob("*/*/*") if p.is_file()}
+
+
+def test_every_file_is_an_image_or_a_reject(built):
+    summary = built.summary
+    assert summary.found == summary.images + sum(summary.rejects.values()) == 80 + 4 + 10
+    assert {"NOT_AN_IMAGE", "WRONG_MODALITY", "NOT_DICOM"} <= set(summary.rejects)
+
+
+def test_rejects_what_the_export_says_is_faulty(tmp_path):
+    export = tmp_path / "export"
+    write_export(export, images=250, seed=11, scale=0.08, labels=True, workers=0, progress=NoProgress())
+    summary = build_dataset(BuildConfig(dataset=tmp_path / "d", sources=(str(export),), workers=0), NoProgress())
+    with (tmp_path / "export_ground_truth.csv").open(newline="", encoding="utf-8") as file:
+        expected = [row["expected_reject"] for row in csv.DictReader(file) if row["expected_reject"]]
+    for reason in set(expected):
+        assert summary.rejects.get(reason, 0) == expected.count(reason), reason
+    assert len(expected) >= 3
+
+
+def test_two_builds_with_one_key_give_the_same_bytes(built, tmp_path):
+    again = tmp_path / "shards"
+    DatasetLayout(again).private.mkdir(mode=0o700)
+    shutil.copy2(DatasetLayout(built.root).key_file, DatasetLayout(again).key_file)
+    config = BuildConfig(dataset=again, sources=(str(built.export), str(Path(__file__).parents[2] / "data/dicom")))
+    build_dataset(BuildConfig(dataset=again, sources=config.sources, workers=0), NoProgress())
+    assert shard_bytes(again) == shard_bytes(built.root)
+
+
+def test_a_second_run_changes_nothing(built):
+    before = shard_bytes(built.root)
+    config = BuildConfig(dataset=built.root, sources=(str(built.export),), workers=0)
+    summary = build_dataset(config, NoProgress())
+    assert summary.new_shards == 0
+    assert summary.images == built.summary.images
+    assert shard_bytes(built.root) == before
+
+
+def test_new_files_make_new_shards_and_leave_the_others(tmp_path):
+    first, second = tmp_path / "a", tmp_path / "b"
+    write_export(first, images=12, seed=1, scale=0.06, workers=0, progress=NoProgress())
+    write_export(second, images=12, seed=2, scale=0.06, workers=0, progress=NoProgress())
+    root = tmp_path / "d"
+    one = build_dataset(BuildConfig(dataset=root, sources=(str(first),), workers=0), NoProgress())
+    before = shard_bytes(root)
+    both = build_dataset(BuildConfig(dataset=root, sources=(str(first), str(second)), workers=0), NoProgress())
+    after = shard_bytes(root)
+    assert both.found == 2 * one.found
+    assert both.images > one.images
+    assert {name: after[name] for name in before} == before
+    assert verify_dataset(root, NoProgress(), workers=0).faults == []
+
+
+def test_refuses_other_settings_and_another_key(built):
+    other = BuildConfig(dataset=built.root, sources=(str(built.export),), bins=Bins.parse("64,128"), workers=0)
+    with pytest.raises(DatasetError, match="bins is"):
+        build_dataset(other, NoProgress())
+    layout = DatasetLayout(built.root)
+    key = layout.key_file.read_bytes()
+    try:
+        layout.key_file.write_bytes(bytes(32))
+        with pytest.raises(KeyFileError, match="built with key"):
+            build_dataset(BuildConfig(dataset=built.root, sources=(str(built.export),), workers=0), NoProgress())
+    finally:
+        layout.key_file.write_bytes(key)
+
+
+def test_one_instance_in_several_encodings_has_the_same_pixels(built):
+    with duckdb.connect(str(built.root / "index.duckdb"), read_only=True) as connection:
+        rows = connection.execute(
+            "SELECT pixel_hash, inverted, count(*) FROM images WHERE rows = 1760 AND NOT lossy GROUP BY ALL"
+        ).fetchall()
+    assert [(inverted, count) for _, inverted, count in rows] == [(True, 4)]
+
+
+def test_patients_stay_in_one_split(built):
+    with duckdb.connect(str(built.root / "index.duckdb"), read_only=True) as connection:
+        splits = connection.execute(
+            "SELECT max(n) FROM (SELECT count(DISTINCT split) n FROM images GROUP BY patient_key)"
+        )
+        assert splits.fetchone() == (1,)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_verify_finds_a_flipped_bit_anywhere(built, tmp_path, seed):
+    copy = tmp_path / "shards"
+    shutil.copytree(built.root, copy)
+    assert verify_dataset(copy, NoProgress(), workers=0).faults == []
+    generator = np.random.default_rng(seed)
+    for path in sorted(p for p in copy.rglob("*") if p.is_file()):
+        if path.stat().st_size > 2_000_000:
+            continue  # the real radiographs: slow, and no different
+        original = path.read_bytes()
+        damaged = bytearray(original)
+        damaged[int(generator.integers(len(damaged)))] ^= 1 << int(generator.integers(8))
+        path.write_bytes(damaged)
+        try:
+            faults = verify_dataset(copy, NoProgress(), workers=0).faults
+        except DatasetError as error:
+            faults = [str(error)]
+        assert faults, f"a flipped bit in {path.name} was not found"
+        path.write_bytes(original)
+
+
+@pytest.mark.parametrize("wait_s", [0.6, 1.2, 1.8])
+def test_a_killed_build_ends_the_same_after_a_second_run(built, tmp_path, wait_s):
+    root = tmp_path / "shards"
+    DatasetLayout(root).private.mkdir(mode=0o700)
+    shutil.copy2(DatasetLayout(built.root).key_file, DatasetLayout(root).key_file)
+    sources = [str(built.export), str(Path(__file__).parents[2] / "data/dicom")]
+    command = [str(Path(sys.executable).parent / "radio"), "shard", "build", *sources, "--dataset", str(root)]
+    process = subprocess.Popen(
+        [*command, "--workers", "2"], start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    time.sleep(wait_s)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    build_dataset(BuildConfig(dataset=root, sources=tuple(sources), workers=0), NoProgress())
+    assert shard_bytes(root) == shard_bytes(built.root)
+    assert read_dataset_file(root).num_images == built.summary.images
+    assert verify_dataset(root, NoProgress(), workers=0, quick=True).faults == []
