@@ -119,7 +119,7 @@ def _pixels(request: FileRequest) -> NDArray[np.uint16]:
         pixels = np.zeros(shape, np.uint16)
     elif request.fault == "nearly_empty":
         pixels = np.zeros(shape, np.uint16)
-        side = max(2, min(shape) // 8)
+        side = max(2, min(shape) // 12)
         generator = np.random.default_rng(request.image_seed)
         pixels[side : 2 * side, side : 2 * side] = generator.integers(0, top, (side, side))
     else:

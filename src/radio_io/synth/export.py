@@ -126,7 +126,7 @@ def _request(
     if fault == "oversize":
         rows, columns = 3400, max(columns, 64)
     if fault == "nearly_empty":
-        rows, columns = max(rows, 160), max(columns, 128)
+        rows, columns = max(rows, 400), max(columns, 300)
     body_part = BODY_PARTS[region][int(generator.choice(3, p=(0.6, 0.25, 0.15)))]
     if (luck := generator.random()) < 0.05:
         body_part = ""

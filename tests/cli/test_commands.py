@@ -1,0 +1,168 @@
+"""The command line as a user meets it: real processes, exit codes, what goes to stdout and what to stderr."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import typer
+
+from radio_cli.main import app
+
+RADIO = str(Path(sys.executable).parent / "radio")
+
+
+def radio(*arguments, cwd=None, **environment):
+    variables = {name: value for name, value in os.environ.items() if name != "RADIO_DATASET"} | environment
+    return subprocess.run([RADIO, *arguments], capture_output=True, text=True, cwd=cwd, env=variables, check=False)
+
+
+def commands(command=None, path=()):
+    """Every command of the tree with its path."""
+    command = command or typer.main.get_command(app)
+    children = getattr(command, "commands", None)
+    if not children:
+        yield path, command
+        return
+    for name, child in children.items():
+        yield from commands(child, (*path, name))
+
+
+@pytest.mark.parametrize(
+    ("path", "command"), list(commands()), ids=lambda value: " ".join(value) if isinstance(value, tuple) else ""
+)
+def test_has_help_with_an_example(path, command):
+    assert command.help, path
+    assert "Example" in (command.epilog or ""), path
+    for parameter in command.params:
+        if parameter.name not in ("help", "install_completion", "show_completion"):
+            assert getattr(parameter, "help", None), f"{path} {parameter.name}"
+
+
+def test_the_three_lines_work_in_a_folder_that_names_its_source(built, tmp_path):
+    (tmp_path / "radio.toml").write_text(f'sources = ["{built.export}"]\n', encoding="utf-8")
+    build = radio("shard", "build", "--bins", "1152,...,3072", "--json", cwd=tmp_path)
+    assert build.returncode == 0, build.stderr
+    summary = json.loads(build.stdout)
+    assert summary["images"] + sum(summary["rejects"].values()) == summary["found"]
+    count = radio("query", "region='Knee'", "--count", cwd=tmp_path)
+    assert int(count.stdout) > 0
+    train = radio("train", "pretrain", "--preset", "tiny", "--set", "run.max_steps=2", "--json", cwd=tmp_path)
+    assert train.returncode == 0, train.stderr
+    assert json.loads(train.stdout)["steps"] == 2
+    assert (tmp_path / "runs/tiny/summary.json").exists()
+    sheet = radio("train", "reconstruct", "runs/tiny", "--out", "sheet.png", "--images", "2", cwd=tmp_path)
+    assert (tmp_path / "sheet.png").read_bytes()[:4] == b"\x89PNG", sheet.stderr
+    replayed = json.loads(radio("replay", "runs/tiny", "--step", "1", "--json", cwd=tmp_path).stdout)
+    assert replayed["step"] == 1
+    assert replayed["keys"]
+
+
+@pytest.mark.parametrize("output_format", ["table", "csv", "json", "parquet"])
+def test_query_formats(built, tmp_path, output_format):
+    out = tmp_path / "out"
+    done = radio("query", "region='Knee'", "--format", output_format, "--out", str(out), "--dataset", str(built.root))
+    assert done.returncode == 0, done.stderr
+    expected = int(radio("query", "region='Knee'", "--count", "--dataset", str(built.root)).stdout)
+    if output_format == "json":
+        assert len(json.loads(out.read_text())) == expected
+    elif output_format == "parquet":
+        import pyarrow.parquet as pq
+
+        assert pq.read_table(out).num_rows == expected
+    else:
+        assert len(out.read_text().splitlines()) == expected + (1 if output_format == "csv" else 2)
+
+
+def test_keys_feed_training(built, tmp_path):
+    keys = tmp_path / "keys.txt"
+    where = "rows <= 600 and columns <= 600 and split = 'train'"
+    radio("query", where, "--keys", "--limit", "8", "--out", str(keys), "--dataset", str(built.root))
+    arguments = ["--preset", "tiny", "--keys", str(keys), "--run", str(tmp_path / "r"), "--dataset", str(built.root)]
+    dry = radio("train", "pretrain", *arguments, "--dry-run")
+    assert "8 images" in dry.stderr
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["query", "regoin='Knee'"], 2, "did you mean region"),
+        (["query", "region=Knee"], 2, "text needs quotes"),
+        (["query", "true", "--dataset", "/nowhere/shards"], 1, "no index"),
+        (["shard", "build"], 2, "no source"),
+        (["shard", "build", "/nowhere", "--bins", "3,2,1"], 2, "bins"),
+        (["shard", "verify", "--dataset", "/nowhere/shards"], 1, "no dataset"),
+        (["train", "pretrain", "--preset", "huge"], 2, "unknown preset"),
+        (["train", "reconstruct", "/nowhere"], 1, "no run folder"),
+        (["key", "show-id", "--dataset", "/nowhere/shards"], 1, "no pseudonym key"),
+    ],
+)
+def test_errors_are_one_message_without_a_traceback(built, tmp_path, arguments, code, message):
+    if "--dataset" not in arguments and arguments[0] == "query":
+        arguments = [*arguments, "--dataset", str(built.root)]
+    done = radio(*arguments, cwd=tmp_path)
+    assert done.returncode == code
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_rejects_above_the_rate_end_with_code_3(built, tmp_path):
+    options = ["--dataset", str(tmp_path / "d"), "--max-reject-rate", "0.001", "--workers", "1"]
+    done = radio("shard", "build", str(built.export), *options)
+    assert done.returncode == 3
+    assert "max-reject-rate" in done.stderr
+
+
+@pytest.mark.parametrize("command", [["scan"], ["shard", "build"]])
+def test_dry_run_writes_nothing(built, tmp_path, command):
+    done = radio(*command, str(built.export), "--dataset", str(tmp_path / "d"), "--dry-run")
+    assert done.returncode == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_info_bins_rejects_index_and_ls(built):
+    dataset = ["--dataset", str(built.root)]
+    info = json.loads(radio("shard", "info", "--json", *dataset).stdout)
+    assert info["images"] == built.summary.images
+    assert json.loads(radio("rejects", "--json", *dataset).stdout)
+    suggestion = json.loads(radio("bins", "suggest", "--cutoffs", "2", "--json", *dataset).stdout)
+    assert suggestion["best cut-offs"]["tokens"] <= suggestion["fixed size"]["tokens"]
+    assert "dry" not in radio("index", "rebuild", "--dry-run", *dataset).stderr
+    assert len(json.loads(radio("shard", "ls", "--json", *dataset).stdout)) == built.summary.shards
+
+
+def test_a_closed_pipe_is_no_error(built):
+    script = f"{RADIO} query --format csv --dataset {built.root} | head -n 1"
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {script}"], capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["query", "true", "--count"]])
+def test_starts_without_torch(built, arguments):
+    if arguments[0] == "query":
+        arguments = [*arguments, "--dataset", str(built.root)]
+    code = (
+        "import sys; from radio_cli.main import app\n"
+        f"sys.argv = ['radio', *{arguments!r}]\n"
+        "try: app()\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'pydicom', 'imagecodecs'} & set(sys.modules)\n"
+        "print('HEAVY', sorted(heavy))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "HEAVY []" in done.stdout, done.stdout + done.stderr
+
+
+def test_help_answers_at_once():
+    # Twice what a quiet machine needs: this is a guard against heavy imports, bench/startup.py measures.
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        radio("--help")
+        times.append(time.perf_counter() - began)
+    assert statistics.median(times) < 1.5

@@ -1,0 +1,145 @@
+"""What a query may be, and what is refused."""
+
+import pytest
+
+from radio_io.errors import QueryError
+from radio_io.index.catalog import open_index
+from radio_io.index.gate import checked_predicate, checked_select
+
+HONEST = """
+region='Knee'
+region ilike 'kn%' and rows > 100
+region in ('Knee', 'Hand') or laterality is null
+rows between 100 and 2000
+kvp between 40 and 120 and patient_sex = 'M'
+regexp_matches(model, '^Digital')
+year(study_date_shifted) >= 2000
+study_date_shifted > date '2005-01-01' - interval 3 month
+not lossy
+true
+lower(region) = 'knee'
+case when rows > 1000 then true else false end
+coalesce(laterality, 'U') <> 'L'
+rows * columns < 4000000
+length(key) = 32
+region='Knee' --
+bits_stored = 12
+abs(rows - columns) < 100
+split <> 'test'
+starts_with(region, 'C')
+""".strip().splitlines()
+ATTACKS = """
+regoin='Knee'
+region=Knee
+1=1; drop table images
+1=1) union all (select 1
+1=1) or (1=1
+exists(from read_text('/etc/passwd'))
+region in (select name from duckdb_settings())
+repeat(region, 100000000) = 'x'
+current_setting('threads') > 1
+region='Knee' limit 5
+count(*) > 1
+rowid < 10
+case when rows>1 then true else error('x') end
+region like repeat('%a', 10)
+getenv('HOME') is null
+key in (select path from shards)
+images.region = 'Knee'
+list_transform([1], x -> x) is null
+region = (select 1)
+rows in (from range(10))
+read_text('/etc/passwd') is null
+nextval('s') > 0
+""".strip().splitlines()
+HONEST_SELECTS = """
+select region, count(*) from images group by all order by 2 desc
+select i.key, s.path from images i join shards s using (shard_id) limit 3
+select reason, sum(num_files) from rejects group by reason
+select * from (select region, avg(rows) r from images group by region) where r > 10
+select region from images union select region from images
+select distinct split from images
+select count(distinct patient_key) from images where split = 'train'
+""".strip().splitlines()
+SELECT_ATTACKS = """
+select * from read_text('/etc/passwd')
+select * from '/etc/passwd'
+select * from read_csv('/etc/passwd')
+select * from duckdb_settings()
+select * from duckdb_settings
+select * from sqlite_master
+select * from information_schema.tables
+select * from pg_catalog.pg_tables
+select * from query('select 1')
+select * from query_table('images')
+select * from range(1000000000)
+select * from generate_series(1, 1000000000)
+select repeat('a', 1000000000)
+select getenv('HOME')
+select current_setting('temp_directory')
+with recursive a as (select 1 union all select 1 from a) select * from a
+with a as (select * from images) select * from a
+attach '/tmp/x.duckdb'
+copy images to '/tmp/x.csv'
+install httpfs
+load httpfs
+pragma database_list
+set threads = 9
+create table t as select 1
+insert into images select * from images
+drop table images
+delete from images
+export database '/tmp/x'
+select 1; select 2
+call pragma_version()
+explain select 1
+select * from images where key in (select key from duckdb_tables)
+select (select content from read_text('/etc/passwd'))
+select * from images, lateral (select * from glob('*'))
+values (1)
+select unnest(range(1000000000))
+select * from memory.images
+select * from glob('/**')
+select hash(key) from images
+pivot images on region using count(*)
+describe images
+show tables
+vacuum
+checkpoint
+""".strip().splitlines()
+
+
+@pytest.fixture(scope="module")
+def connection(built):
+    with open_index(built.root) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("predicate", HONEST)
+def test_accepts(connection, predicate):
+    condition = checked_predicate(connection, predicate)
+    assert connection.execute(f"SELECT count(*) FROM images WHERE ({condition})").fetchone() is not None
+
+
+@pytest.mark.parametrize("predicate", [*ATTACKS, "region='x' or " * 20_000 + "true", "region = 'a\0b'"])
+def test_refuses(connection, predicate):
+    with pytest.raises(QueryError):
+        checked_predicate(connection, predicate)
+
+
+@pytest.mark.parametrize("sql", HONEST_SELECTS)
+def test_accepts_a_select(connection, sql):
+    assert connection.execute(checked_select(connection, sql)).fetchall() is not None
+
+
+@pytest.mark.parametrize("sql", SELECT_ATTACKS)
+def test_refuses_a_select(connection, sql):
+    with pytest.raises(QueryError):
+        checked_select(connection, sql)
+
+
+def test_suggests_what_was_meant(connection):
+    with pytest.raises(QueryError, match="did you mean region"):
+        checked_predicate(connection, "regoin='Knee'")
+    with pytest.raises(QueryError, match="text needs quotes: 'Knee'"):
+        checked_predicate(connection, "region=Knee")

@@ -1,0 +1,143 @@
+"""Pre-training end to end on the shared small dataset."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from radio_io.errors import ConfigError, TrainingError
+from radio_io.loading.torch_loader import PackLoader
+from radio_train.checkpoint import checkpoints
+from radio_train.config import load_config
+from radio_train.model.masking import mask_pack
+from radio_train.pretrain import run_pretrain
+from radio_train.replay import images_of_run_step
+from radio_train.run_folder import Selection, load_model, load_table, loader_config, read_run
+
+SMALL = Selection(where="rows <= 600 and columns <= 600")
+FAST = ["data.step_images=16", "data.token_budget=2048", "run.precision=fp32", "optimizer.base_rate=2e-3"]
+
+
+def tiny(*assignments):
+    return load_config("tiny", assignments=[*FAST, *assignments])
+
+
+def losses(run):
+    return [json.loads(line)["loss"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def trained(built, tmp_path_factory):
+    run = tmp_path_factory.mktemp("run") / "tiny"
+    summary = run_pretrain(tiny("run.max_steps=60"), built.root, run, selection=SMALL)
+    return run, summary
+
+
+def test_the_loss_falls(trained):
+    run, summary = trained
+    values = losses(run)
+    assert len(values) == summary.steps == 60
+    assert np.mean(values[-5:]) < 0.6 * np.mean(values[:5])
+
+
+def test_writes_what_a_run_folder_holds(trained):
+    run, _ = trained
+    names = {"config.json", "metrics.jsonl", "summary.json", "checkpoints", "reconstructions"}
+    assert names <= {path.name for path in run.iterdir()}
+    line = json.loads((run / "metrics.jsonl").read_text().splitlines()[0])
+    assert {"step", "epoch", "loss", "lr", "images_per_s", "tokens_per_s", "data_wait"} <= line.keys()
+    assert 0 <= line["data_wait"] <= 1
+
+
+def test_predictions_differ_between_masked_patches_and_tables_are_not_zero(trained, built):
+    run, _ = trained
+    config, _, selection = read_run(run)
+    model = load_model(run, config)
+    for table in (model.vit.embeddings.position_embeddings, model.decoder.decoder_pos_embed):
+        assert table[0, 1:].abs().sum(1).min() > 0
+    images = load_table(config, built.root, "train", selection)
+    from radio_io.loading.order import OrderState
+
+    with PackLoader(built.root, images, loader_config(config), OrderState(seed=0, step_images=4)) as loader:
+        pack = next(iter(loader))
+    masked = mask_pack(pack, config.model, seed=0, epoch=0)
+    with torch.no_grad():
+        predicted = model.predict(masked)[masked.weight > 0]
+    assert predicted.std(0).mean() > 0.01
+
+
+def test_every_image_is_seen_once_an_epoch_and_replay_agrees(trained, built):
+    run, _ = trained
+    config, _, selection = read_run(run)
+    images = load_table(config, built.root, "train", selection)
+    steps = -(-len(images) // 16)
+    keys = [key for step in range(steps) for key in images_of_run_step(run, step).keys]
+    assert sorted(keys) == sorted(images.key(row) for row in range(len(images)))
+    assert images_of_run_step(run, 0).keys != images_of_run_step(run, steps).keys
+
+
+def test_refuses_a_used_run_folder_and_another_model(trained, built):
+    run, _ = trained
+    with pytest.raises(TrainingError, match="holds a run already"):
+        run_pretrain(tiny(), built.root, run, selection=SMALL)
+    with pytest.raises(TrainingError, match=r"model\.depth was 4, now 2"):
+        run_pretrain(tiny("model.depth=2"), built.root, run, selection=SMALL, resume=True)
+    with pytest.raises(TrainingError, match="selected images"):
+        run_pretrain(tiny(), built.root, run, selection=Selection(where="rows <= 150"), resume=True)
+
+
+def test_a_killed_run_resumes_to_the_same_weights(built, tmp_path):
+    settings = ["run.max_steps=12", "run.save_every_steps=2", "run.keep_checkpoints=3"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    run_pretrain(tiny(*settings), built.root, whole, selection=SMALL)
+    assert SMALL.where is not None
+    command = [
+        str(Path(sys.executable).parent / "radio"),
+        "train",
+        "pretrain",
+        "--preset",
+        "tiny",
+        "--where",
+        SMALL.where,
+    ]
+    command += ["--dataset", str(built.root), "--run", str(killed)]
+    for assignment in [*FAST, *settings]:
+        command += ["--set", assignment]
+    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not checkpoints(killed):
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    run_pretrain(tiny(*settings), built.root, killed, selection=SMALL, resume=True)
+    assert losses(killed) == losses(whole)
+    for name in ("tensors.safetensors",):
+        assert (checkpoints(killed)[-1] / name).read_bytes() == (checkpoints(whole)[-1] / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("run.max_step=3", "did you mean run.max_steps"),
+        ("run.max_steps=many", "expected a int"),
+        ("data.policy=padded", "expected one of packed, bins"),
+        ("optimizer", "NAME=VALUE"),
+        ("model=3", "is a section"),
+    ],
+)
+def test_refuses_what_cannot_be_meant(assignment, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config("tiny", assignments=[assignment])
+
+
+def test_bins_policy_trains_too(built, tmp_path):
+    config = tiny("data.policy=bins", "data.token_budget=5200", "run.max_steps=2", "data.step_images=2")
+    summary = run_pretrain(config, built.root, tmp_path / "bins", selection=Selection(where="rows <= 150"))
+    assert summary.steps == 2
