@@ -3,9 +3,9 @@
 Comes in: the tokens of each image of a step (or its bin), and the budget. Goes out: `StepPacks`, positions in the step.
 Refuses a budget below the largest image.
 
-Whole images, largest first, each into the fullest pack that still holds it (best fit decreasing): about 0.35 % of
-a budget of 24,576 tokens stays empty with 1,024 radiographs a step, the last pack apart. The number of packs is rounded up to a multiple of
-the ranks with packs that hold no image.
+Whole images, largest first, each into the fullest pack that still holds it (best fit decreasing): about 0.35 % of a
+budget of 24,576 tokens stays empty with 1,024 radiographs a step, the last pack apart. The number of packs is rounded
+up to a multiple of the ranks with packs that hold no image.
 """
 
 from bisect import bisect_left, insort
