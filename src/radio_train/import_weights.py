@@ -8,9 +8,11 @@ are adapted. Refuses unknown layouts and widths or depths that differ.
 Source: patch kernels as L. Beyer et al., FlexiViT, CVPR 2023, section 3.3 (pseudo-inverse resize).
 """
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -19,8 +21,24 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from radio_io.errors import TrainingError, UsageError
+from radio_train.model.config import MaeConfig
 from radio_train.model.names import Weights, from_hub, from_timm
 
+_HUB_SIZES = {
+    "patch_size": "patch_size",
+    "hidden_size": "hidden_size",
+    "depth": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "mlp_size": "intermediate_size",
+    "decoder_hidden_size": "decoder_hidden_size",
+    "decoder_depth": "decoder_num_hidden_layers",
+    "decoder_heads": "decoder_num_attention_heads",
+    "decoder_mlp_size": "decoder_intermediate_size",
+    "mask_ratio": "mask_ratio",
+    "norm_pix": "norm_pix_loss",
+    "layer_norm_eps": "layer_norm_eps",
+}
+_TIMM_SIZES = {"patch_size": "patch_size", "hidden_size": "embed_dim", "depth": "depth", "heads": "num_heads"}
 _WRAPPERS = ("model", "state_dict", "model_state_dict")
 _PREFIXES = ("module.", "_orig_mod.", "model.")
 _FILES = ("tensors.safetensors", "model.safetensors", "pytorch_model.bin")
@@ -56,6 +74,31 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         f"{path} has tensors such as {next(iter(weights), 'none')!r}; expected weights of radio, of Hugging Face's ViT "
         "or ViTMAE, of timm's VisionTransformer, or of facebookresearch/mae"
     )
+
+
+def describe_model(path: Path) -> MaeConfig:
+    """The sizes of the model whose weights lie at `path`, from the `config.json` beside or above them.
+
+    Reads what runs and exports of radio, Hugging Face and our timm exports say; the decoder's sizes are the defaults
+    where there is none.
+
+    Raises:
+        UsageError: There is no such description.
+    """
+    start = path if path.is_dir() else path.parent
+    for folder in (start, *list(start.parents)[:2]):
+        if (folder / "config.json").is_file():
+            values = _read_json(folder / "config.json")
+            if isinstance(values.get("model"), dict):
+                return MaeConfig(**values["model"])
+            if "num_hidden_layers" in values:
+                return _from_named(values, _HUB_SIZES, values["image_size"])
+            if "model_args" in values:
+                args = values["model_args"]
+                sizes = _from_named(args, _TIMM_SIZES, args["img_size"])
+                mlp_size = round(args["mlp_ratio"] * sizes.hidden_size)
+                return replace(sizes, mlp_size=mlp_size, layer_norm_eps=values["layer_norm_eps"])
+    raise UsageError(f"{path} does not say what model its weights are of; expected a config.json beside them")
 
 
 def initialize(model: nn.Module, weights: Weights) -> ImportReport:
@@ -165,6 +208,18 @@ def _read(path: Path) -> dict[str, Tensor]:
     if not isinstance(loaded, dict):
         raise UsageError(f"{path.name} holds a {type(loaded).__name__}; expected tensors by name")
     return {str(name): tensor for name, tensor in loaded.items() if isinstance(tensor, Tensor)}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"cannot read {path}: {error}; is it complete?") from None
+
+
+def _from_named(values: dict[str, Any], names: dict[str, str], image_size: int) -> MaeConfig:
+    known = {ours: values[theirs] for ours, theirs in names.items() if theirs in values}
+    return MaeConfig(**known, base_grid=image_size // int(values["patch_size"]))
 
 
 def _bare(weights: Weights) -> dict[str, Tensor]:

@@ -75,7 +75,7 @@ def budgets(tokens: int, max_images: int, mask_ratio: float) -> tuple[int, int]:
     """Encoder rows and masked patches that always suffice for packs of this shape."""
     keep = 1 - mask_ratio
     encoder = math.floor(tokens * keep + mask_ratio * max_images)
-    masked = tokens - math.ceil((tokens - max_images) * keep) + max_images
+    masked = math.floor(tokens * mask_ratio + keep * max_images) + 1
     return min(encoder, tokens), min(masked, tokens)
 
 
