@@ -68,14 +68,14 @@ def mask_noise(key: str, count: int, *, seed: int, epoch: int) -> NDArray[np.flo
     digest = hashlib.sha256(f"radio-mask-v1 {seed} {epoch} {key}".encode()).digest()
     words = np.frombuffer(digest[:16], np.uint64)
     raw = np.random.Philox(key=words).random_raw(count)  # NumPy keeps this stream across versions, others it may not
-    return (raw >> np.uint64(11)) * 2.0**-53
+    return np.ldexp((raw >> np.uint64(11)).astype(np.float64), -53)
 
 
 def budgets(tokens: int, max_images: int, mask_ratio: float) -> tuple[int, int]:
     """Encoder rows and masked patches that always suffice for packs of this shape."""
     keep = 1 - mask_ratio
     encoder = math.floor(tokens * keep + mask_ratio * max_images)
-    masked = tokens - math.ceil((tokens - max_images) * keep) + max_images
+    masked = math.floor(tokens * mask_ratio + keep * max_images) + 1
     return min(encoder, tokens), min(masked, tokens)
 
 
@@ -94,7 +94,10 @@ def mask_pack(
         builder.add(image, start, noise, visible_patches(end - start, config.mask_ratio), coordinates)
     weight = builder.weights(pack, config.weighting)
     device = pack.patches.device
-    longest = max(config.base_grid**2 + 1, *builder.lengths, 1)  # constant unless an image exceeds the base grid
+    # A constant, so that nothing compiles again; where an image exceeds the base grid, the other constant.
+    longest = config.base_grid**2 + 1
+    if max(builder.lengths, default=0) > longest:
+        longest = tokens
 
     def pixels(rows: NDArray[np.int64], images: NDArray[np.int64]) -> Tensor:
         index = torch.from_numpy(np.maximum(rows, 0)).to(device)
