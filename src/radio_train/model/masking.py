@@ -68,7 +68,7 @@ def mask_noise(key: str, count: int, *, seed: int, epoch: int) -> NDArray[np.flo
     digest = hashlib.sha256(f"radio-mask-v1 {seed} {epoch} {key}".encode()).digest()
     words = np.frombuffer(digest[:16], np.uint64)
     raw = np.random.Philox(key=words).random_raw(count)  # NumPy keeps this stream across versions, others it may not
-    return np.ldexp((raw >> np.uint64(11)).astype(np.float64), -53)
+    return (raw >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def budgets(tokens: int, max_images: int, mask_ratio: float) -> tuple[int, int]:
