@@ -78,3 +78,51 @@ def reconstruct(
         emit_json({"sheet": str(out), "split": split})
     else:
         typer.echo(f"wrote {out}: original, masked, reconstructed ({split} images)")
+
+
+@app.command(epilog="Example: radio train embed runs/demo --out embeddings.parquet --where \"region='Knee'\"")
+def embed(
+    run: Annotated[Path, typer.Argument(help="Run folder, checkpoint or exported weights.")],
+    out: Annotated[Path, typer.Option("--out", help="Parquet file to write.")] = Path("embeddings.parquet"),
+    split: Annotated[str | None, typer.Option("--split", help="train, val or test. Default: all.")] = None,
+    where: Annotated[str | None, typer.Option("--where", help="Only images that this SQL predicate selects.")] = None,
+    precision: Annotated[int, typer.Option("--precision", help="16 or 32 bits a number.")] = 16,
+    resolution: Annotated[str, typer.Option("--resolution", help="1, 1/2, 1/4 or 1/8.")] = "1",
+    dataset: DatasetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the vectors of all images (CLS and mean of patches), joined by key; an interrupted call goes on."""
+    from radio_cli.console import ConsoleProgress, as_object, emit_json
+    from radio_cli.project import dataset_root
+    from radio_train.embed import EmbedConfig
+    from radio_train.embed import embed as embed_images
+
+    config = EmbedConfig(split=split, where=where, precision=precision, resolution=resolution)
+    summary = embed_images(run, dataset_root(dataset), out, config, ConsoleProgress(quiet=as_json))
+    if as_json:
+        emit_json(as_object(summary) | {"out": str(out)})
+    else:
+        typer.echo(f"wrote the vectors of {summary.images:,} images to {out}")
+
+
+@app.command(epilog="Example: radio train export runs/demo --format hf --out exported")
+def export(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write; must be missing or empty.")],
+    layout: Annotated[str, typer.Option("--format", help="hf, timm or safetensors.")] = "hf",
+    as_json: JsonOption = False,
+) -> None:
+    """Write the weights of a run's last checkpoint under the names of Hugging Face, of timm, or our own."""
+    from radio_cli.console import emit_json
+    from radio_io.errors import UsageError
+    from radio_train.export import ExportFormat, export_model
+    from radio_train.run_folder import load_model, read_run
+
+    if layout not in list(ExportFormat):
+        raise UsageError(f"--format {layout!r}; expected one of {', '.join(ExportFormat)}")
+    config, _, _ = read_run(run)
+    path = export_model(load_model(run, config), out, ExportFormat(layout))
+    if as_json:
+        emit_json({"weights": str(path), "format": layout})
+    else:
+        typer.echo(f"wrote {path} and {path.parent / 'config.json'}")

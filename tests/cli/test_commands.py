@@ -60,6 +60,13 @@ def test_the_three_lines_work_in_a_folder_that_names_its_source(built, tmp_path)
     replayed = json.loads(radio("replay", "runs/tiny", "--step", "1", "--json", cwd=tmp_path).stdout)
     assert replayed["step"] == 1
     assert replayed["keys"]
+    embedded = radio("train", "embed", "runs/tiny", "--out", "e.parquet", "--split", "train", "--json", cwd=tmp_path)
+    assert embedded.returncode == 0, embedded.stderr
+    assert (tmp_path / "e.parquet").exists()
+    for layout in ("hf", "timm", "safetensors"):
+        exported = radio("train", "export", "runs/tiny", "--format", layout, "--out", f"w-{layout}", cwd=tmp_path)
+        assert exported.returncode == 0, exported.stderr
+        assert (tmp_path / f"w-{layout}" / "model.safetensors").exists()
 
 
 @pytest.mark.parametrize("output_format", ["table", "csv", "json", "parquet"])
