@@ -13,6 +13,7 @@ _CODE_SCHEMES = frozenset({"SCT", "SRT", "SNM3", "99SDM"})
 _CACHE_SIZE = 20_000
 _LONGEST_TEXT = 400
 _EVIDENCE_WEIGHT = 4
+_PLACES = frozenset({"region", "group"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,37 +58,49 @@ class RegionReader:
         return self._resolve([concept for concepts in found for concept in concepts])
 
     def _concepts(self, words: list[str]) -> list[Concept]:
-        """The table's concepts in the text; nothing that follows a title (a name) or "without"."""
+        """The table's concepts in the text.
+
+        Nothing that follows a title (a name) or "without"; no region that follows "with" after another was named.
+        """
         found: list[Concept] = []
-        start = 0
+        start, secondary = 0, False
         while start < len(words):
             length, concepts = self.table.phrases.find(words, start)
             kinds = {concept.kind for concept in concepts}
             if kinds & {"title", "without"}:
-                start += length
-                start += max(1, self.table.phrases.find(words, start)[0])
+                start = self._after_name(words, start + length)
                 continue
-            if "ignore" not in kinds:
-                whole = start == 0 and length == len(words)
-                found.extend(concept for concept in concepts if whole or not concept.whole_text)
+            whole = start == 0 and length == len(words)
             start += max(1, length)
+            if "with" in kinds:
+                secondary = any(concept.kind == "region" for concept in found)
+            elif "ignore" not in kinds:
+                alone = [c for c in concepts if c.whole_text and whole]
+                several = [c for c in concepts if not c.whole_text and not (secondary and c.kind in _PLACES)]
+                found.extend(alone or several)
+                secondary = secondary and not kinds & _PLACES
         return found
+
+    def _after_name(self, words: list[str], start: int) -> int:
+        """Where the text goes on after the word at `start`, or after further titles and the word that follows them."""
+        length, concepts = self.table.phrases.find(words, start)
+        return start if any(concept.kind == "title" for concept in concepts) else start + max(1, length)
 
     def _resolve(self, concepts: list[Concept]) -> Reading:
         spoken = _languages(concepts)
         heard = [concept for concept in concepts if _counts(concept, spoken)]
+        side = _side({concept.name for concept in heard if concept.kind == "side"})
+        heard = [concept for concept in heard if side is not None or not concept.needs_side]
+        view = only(frozenset(concept.name for concept in heard if concept.kind == "view"))
         regions = {concept.name for concept in heard if concept.kind == "region"}
+        if view is not None:
+            regions = {self.table.regions_by_view.get((view, region), region) for region in regions}
         groups = [self.table.groups[concept.name] for concept in heard if concept.kind == "group"]
         candidates = self._candidates(regions, [group.regions for group in groups])
         region = only(candidates)
         if region is None and not regions and len(groups) == 1:
             region = groups[0].default
-        return Reading(
-            region=region,
-            candidates=candidates,
-            side=_side({concept.name for concept in heard if concept.kind == "side"}),
-            view=only(frozenset(concept.name for concept in heard if concept.kind == "view")),
-        )
+        return Reading(region=region, candidates=candidates, side=side, view=view)
 
     def _candidates(self, regions: set[str], groups: list[frozenset[str]]) -> frozenset[str] | None:
         """What named regions and groups leave open together; None where nothing was named."""
@@ -111,17 +124,17 @@ def only(names: frozenset[str] | None) -> str | None:
 
 def _languages(concepts: list[Concept]) -> frozenset[str]:
     """The languages a text is written in, as far as its region tells, else its longer words."""
-    spoken = frozenset[str]().union(*(c.languages for c in concepts if c.kind in {"region", "group"}))
+    spoken = frozenset[str]().union(*(c.languages for c in concepts if c.kind in _PLACES))
     if spoken:
         return spoken
     return spoken.union(*(c.languages for c in concepts if c.kind == "marker" or c.weight >= _EVIDENCE_WEIGHT))
 
 
 def _counts(concept: Concept, spoken: frozenset[str]) -> bool:
-    """Whether a side or view is meant: its language is spoken, or it is a long word in a text of no language."""
+    """Whether a side or view is meant: a word of any language, a long word, or one whose language is spoken."""
     if concept.kind not in {"side", "view"} or not concept.languages:
         return True
-    return bool(concept.languages & spoken) or (not spoken and concept.weight >= _EVIDENCE_WEIGHT)
+    return concept.weight >= _EVIDENCE_WEIGHT or bool(concept.languages & spoken)
 
 
 def _side(sides: set[str]) -> str | None:

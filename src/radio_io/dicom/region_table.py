@@ -16,25 +16,31 @@ from typing import Literal, cast
 from radio_io.dicom.region_text import PhraseTree, spellings, words_of_term
 from radio_io.errors import ConfigError
 
-Kind = Literal["region", "group", "side", "view", "ignore", "title", "without", "marker"]
+Kind = Literal["region", "group", "side", "view", "ignore", "title", "without", "with", "marker"]
 
+_SIGNS = "=+"
 LANGUAGES = ("en", "de", "fr", "es")
 _LISTS = ("any", *LANGUAGES)
 _SECTIONS: dict[str, Kind] = {"regions": "region", "groups": "group", "sides": "side", "views": "view"}
-_WORD_KINDS: dict[str, Kind] = {"ignore": "ignore", "titles": "title", "without": "without"}
+_WORD_KINDS: dict[str, Kind] = {"ignore": "ignore", "titles": "title", "without": "without", "with": "with"}
 _REGION_NAME = re.compile(r"[A-Z][A-Za-z /-]{1,30}")
 _SHORT_NAME = re.compile(r"[A-Z][A-Z0-9]{0,11}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Concept:
-    """What a term or code stands for; `languages` are those that use the term for it, empty for any."""
+    """What a term or code stands for.
+
+    `languages` are those that use the term; for sides and views empty where it means this in any. `whole_text` terms
+    count only alone, `needs_side` terms only beside a side.
+    """
 
     kind: Kind
     name: str
     languages: frozenset[str] = frozenset()
     weight: int = 0  # characters of the term: short ones need evidence of their language
     whole_text: bool = False
+    needs_side: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +61,7 @@ class RegionTable:
     finer: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
     finer_in_text: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
     views_by_region: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
+    regions_by_view: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
     regions: list[str] = field(default_factory=list[str])
 
 
@@ -130,7 +137,7 @@ def _entries(document: Mapping[str, object], origin: str) -> Iterator[_Entry]:
         for name, body in _mapping(document.get(section, {}), origin, section).items():
             where = f"{section}.{name}"
             lists = _mapping(body, origin, where)
-            unknown = set(lists) - {*_LISTS, "codes", "regions", "default", "by_region"}
+            unknown = set(lists) - {*_LISTS, "codes", "regions", "default", "by_region", "region_of"}
             if unknown:
                 raise ConfigError(
                     f"{origin}: [{where}]: unknown key {min(unknown)!r}; expected {', '.join(_LISTS)}, codes"
@@ -154,21 +161,30 @@ def _add_terms(entries: list[_Entry], phrases: PhraseTree[Concept], taken: set[t
     """
     spelt: list[tuple[int, str, _Entry]] = []
     for entry in entries:
-        spelt.extend((order > 0, spelling, entry) for order, spelling in enumerate(spellings(entry.term.lstrip("="))))
+        spelt.extend(
+            (order > 0, spelling, entry) for order, spelling in enumerate(spellings(entry.term.lstrip(_SIGNS)))
+        )
     spelt.sort(key=lambda item: item[0])
-    merged: dict[tuple[str, Kind, str, bool], set[str | None]] = {}
+    merged: dict[tuple[str, Kind, str, str], set[str | None]] = {}
     own: dict[tuple[str, Kind], str] = {}
     for _, spelling, entry in spelt:
         slot = (spelling, "region" if entry.kind in {"group", "ignore"} else entry.kind)
         if slot in taken or (own.setdefault(slot, entry.name) != entry.name and slot[1] == "region"):
             continue
-        key = (spelling, entry.kind, entry.name, entry.term.startswith("="))
+        sign = entry.term[0] if entry.term[0] in _SIGNS else ""
+        key = (spelling, entry.kind, entry.name, sign)
         merged.setdefault(key, set()).add(entry.language)
     taken.update(own)
-    for (spelling, kind, name, whole_text), languages in merged.items():
-        tags = frozenset[str]() if None in languages else frozenset(tag for tag in languages if tag is not None)
-        weight = len(spelling.replace(" ", ""))
-        concept = Concept(kind=kind, name=name, languages=tags, weight=weight, whole_text=whole_text)
+    for (spelling, kind, name, sign), languages in merged.items():
+        tags = frozenset(tag for tag in languages if tag is not None)
+        concept = Concept(
+            kind=kind,
+            name=name,
+            languages=frozenset() if None in languages and kind in {"side", "view"} else tags,
+            weight=len(spelling.replace(" ", "")),
+            whole_text=sign == "=",
+            needs_side=sign == "+",
+        )
         phrases.add(words_of_term(spelling), concept)
 
 
@@ -214,6 +230,10 @@ def _add_views_by_region(document: Mapping[str, object], origin: str, table: Reg
         for view, regions in _mapping(_mapping(body, origin, where).get("by_region", {}), origin, where).items():
             for region in _known(_texts(regions, origin, where), origin, table):
                 table.views_by_region.setdefault((name, region), view)
+        renamed = _mapping(_mapping(body, origin, where).get("region_of", {}), origin, where)
+        for region, meant in renamed.items():
+            _known([region, str(meant)], origin, table)
+            table.regions_by_view.setdefault((name, region), str(meant))
 
 
 def _known(names: list[str], origin: str, table: RegionTable) -> list[str]:

@@ -21,6 +21,7 @@ _LOST_CHARACTERS = re.compile(r"(?<=[^\W\d_])[\ufffd?]+|\ufffd+(?=[^\W\d_])")
 _MISREAD_UTF8 = re.compile("[\xc3\xc2][\x80-\xbf]")
 _C1_CONTROL = re.compile("[\x80-\x9f]")
 _CAMEL = re.compile(r"(?<=[a-zà-ÿ])(?=[A-ZÀ-Þ])")
+_THREE_QUARTERS = re.compile(r"(?<![\d.,/])3/4(?![\d/])|¾")  # how an oblique view is written in French
 _WORD = re.compile(r"[a-z?]+\d*|\d+")
 _GLUED_NUMBER = re.compile(r"^([a-z?]{2,}?)(\d+)$")
 _DIGIT_LETTERS = re.compile(r"(?<=\d)(?=[a-z])")
@@ -59,6 +60,7 @@ def words_of(text: str) -> list[str]:
         >>> words_of("HWS 2Eb. a.p."), words_of("KneeAP_LT"), words_of("L5/S1")
         (['hws', '2', 'eb', 'a', 'p'], ['knee', 'ap', 'lt'], ['l5', 's1'])
     """
+    text = _THREE_QUARTERS.sub(" trois quarts ", text)
     folded = _DIGIT_LETTERS.sub(" ", fold(_CAMEL.sub(" ", repair(text)))).replace("_", " ")
     words: list[str] = []
     for word in _WORD.findall(folded):

@@ -57,7 +57,7 @@ def region_counts(images: int) -> dict[str, int]:
     Example:
         >>> counts = region_counts(100)
         >>> counts["Knee"], counts["Shoulder"], sum(counts.values())
-        (26, 17, 100)
+        (27, 17, 100)
     """
     total = sum(region.images for region in REGIONS.values())
     exact = {name: images * region.images / total for name, region in REGIONS.items()}

@@ -1,11 +1,12 @@
 """Region, side and view of headers and of single texts."""
 
+import csv
 import pickle
 import time
 from pathlib import Path
 
 import pytest
-from pydicom import Dataset, config
+from pydicom import Dataset, config, dcmread
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement
 from pydicom.sr.codedict import codes
@@ -22,6 +23,16 @@ FURTHER_REGIONS = (
     "Hip", "Pelvis", "Femur", "Lower leg", "Forearm", "Upper arm", "Finger", "Toe", "Chest", "Abdomen", "Sternum",
     "Whole spine", "Whole leg", "Jaw/teeth", "Breast",
 )  # fmt: skip
+
+
+STRINGS = Path(__file__).with_name("region_strings.tsv")
+"""Texts as hospitals write them, with what an experienced reader takes from each; `Unknown` where it stays open."""
+
+
+def strings(language: str) -> list[dict[str, str]]:
+    with STRINGS.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        return [row for row in reader if row["language"] == language]
 
 
 @pytest.fixture(scope="module")
@@ -217,3 +228,60 @@ def test_names_unmapped_values_without_accents(rules: RegionRules):
 def test_gives_each_code_to_one_region():
     for value, concepts in load_table().codes.items():
         assert len(concepts) == 1, value
+
+
+@pytest.mark.parametrize("language", ["de", "en", "fr", "es"])
+def test_names_the_region_of_texts_in_each_language(rules: RegionRules, language: str):
+    rows = strings(language)
+    found = [(rules.map_text(row["text"]).region, row["region"], row["text"]) for row in rows]
+    named = [(region, expected) for region, expected, _ in found if region != "Unknown"]
+    right = sum(region == expected for region, expected in named)
+    known = sum(expected != "Unknown" for _, expected, _ in found)
+    wrong = [item for item in found if item[0] != item[1]]
+    assert len(rows) >= 200
+    assert right / len(named) >= 0.99, wrong
+    assert right / known >= 0.97, wrong
+
+
+@pytest.mark.parametrize("language", ["de", "en", "fr", "es"])
+def test_names_side_and_view_of_texts_in_each_language(rules: RegionRules, language: str):
+    rows = strings(language)
+    matches = [rules.map_text(row["text"]) for row in rows]
+    sides = [(match.laterality or "", row["laterality"], row["text"]) for match, row in zip(matches, rows, strict=True)]
+    views = [
+        (match.view_position or "", row["view_position"], row["text"]) for match, row in zip(matches, rows, strict=True)
+    ]
+    for pairs in (sides, views):
+        wrong = [pair for pair in pairs if pair[0] != pair[1]]
+        assert len(wrong) <= 0.01 * len(rows), wrong
+
+
+@pytest.mark.parametrize(
+    ("text", "region"),
+    [
+        ("Fr. Knie", "Unknown"), ("Prof. Dr. Becken", "Unknown"), ("Sra. Mano", "Unknown"), ("Mme Genou", "Unknown"),
+        ("Frankfurt am Main", "Unknown"), ("Hals-Nasen-Ohren", "Unknown"), ("knee/ankle", "Unknown"),
+        ("Rodillas de pie", "Knee"), ("Femur mit Knie", "Femur"), ("Hand ohne Finger", "Hand"),
+        ("Genoux des 2 côtés", "Knee"), ("Handgelenk", "Wrist"), ("Mittelhand", "Hand"), ("Fußwurzel", "Foot"),
+        ("Schulterblatt", "Scapula"), ("Oberschenkel", "Femur"), ("Oberschenkelhals", "Hip"), ("US li", "Lower leg"),
+        ("US", "Unknown"), ("US Abdomen", "Abdomen"), ("Os sacrum", "Pelvis"), ("Thorax knöchern", "Ribs"),
+    ],
+)  # fmt: skip
+def test_steps_around_traps(rules: RegionRules, text: str, region: str):
+    assert rules.map_text(text).region == region
+
+
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        ("lower_leg_rle.dcm", ("Lower leg", "AcquisitionDeviceProcessingDescription", "R", "AP")),
+        ("hand_j2k.dcm", ("Hand", "BodyPartExamined", "R", "PA")),
+        ("cervical_spine_uncompressed", ("Cervical spine", "BodyPartExamined", None, "LAT")),
+        ("chest_jpeg_baseline.dcm", ("Chest", "BodyPartExamined", None, "PA")),
+        ("dog_thorax_uncompressed.dcm", ("Chest", "BodyPartExamined", "L", "LAT")),
+    ],
+)
+def test_reads_headers_of_real_scanners(rules: RegionRules, name: str, match: tuple[str, str, str | None, str | None]):
+    path = Path(__file__).parents[2] / "data" / "dicom" / name
+    found = rules.map_region(dcmread(path, stop_before_pixels=True))
+    assert (found.region, found.region_source, found.laterality, found.view_position) == match
