@@ -35,7 +35,7 @@ SYNTAX_UIDS: dict[str, UID] = {
     "rle": RLELossless,
 }
 _CUT = 0.6  # of a codestream that breaks off
-_LITTLE = 0.11  # of each side, in a nearly empty picture
+_SHRINKING = 12  # of the radiograph in a nearly empty picture
 
 
 def phantom_pixels(plan: FilePlan) -> Pixels:
@@ -101,15 +101,11 @@ def _codestream(pixels: Pixels, plan: FilePlan) -> bytes:
 
 
 def _nearly_empty(pixels: Pixels, generator: np.random.Generator) -> Pixels:
-    """Only a small part of the radiograph, in black."""
-    height, width = (max(8, round(side * _LITTLE)) for side in pixels.shape)
-    top, left = (
-        int(generator.integers(0, max(1, side - size)))
-        for side, size in zip(pixels.shape, (height, width), strict=True)
-    )
+    """A shrunken copy of the radiograph somewhere in black."""
+    shrunken = pixels[::_SHRINKING, ::_SHRINKING]
+    height, width = shrunken.shape
+    top = int(generator.integers(pixels.shape[0] - height))
+    left = int(generator.integers(pixels.shape[1] - width))
     little = np.zeros_like(pixels)
-    middle = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
-    little[top : top + height, left : left + width] = pixels[
-        middle[0] : middle[0] + height, middle[1] : middle[1] + width
-    ]
+    little[top : top + height, left : left + width] = shrunken
     return little

@@ -7,7 +7,7 @@ depends on these three alone. Refuses nothing.
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from enum import StrEnum
+from enum import StrEnum, unique
 
 import numpy as np
 
@@ -30,12 +30,13 @@ _LABEL_STUDIES = (0.35, 0.4, 0.15, 0.1)  # studies of 1, 2, 3, 4 images
 _PATIENT_STUDIES = (0.55, 0.25, 0.12, 0.08)
 
 
+@unique
 class Fault(StrEnum):
     """What is wrong with a file; the value is the reason for which it is to be rejected (| between possible ones)."""
 
     BLACK = "BLANK_IMAGE"
     BLACK_WITH_LETTERS = "BLANK_IMAGE|NEARLY_EMPTY"
-    NEARLY_EMPTY = "NEARLY_EMPTY"
+    NEARLY_EMPTY = "NEARLY_EMPTY|BLANK_IMAGE"
     OVERSIZE = "TOO_LARGE"
     CUT_FILE = "TRUNCATED"
     CUT_STREAM = "TRUNCATED|CORRUPT_PIXELS"
