@@ -22,7 +22,7 @@ from radio_io.loading.table import ImageTable, Rows
 RUN_BYTES = 16 << 20
 """Bytes that a step takes from one shard, about: 5 ms of latency are then 4 % at 1 Gbit/s, without read-ahead."""
 FULL_SHUFFLE_BYTES = 8 << 30
-"""A selection up to this size stays in the page cache after the first epoch: it is shuffled without regard to shards."""
+"""A selection up to this size stays in the page cache after its first epoch: it is shuffled regardless of shards."""
 MIN_WINDOW_SHARDS = 32
 """Shards read side by side at least, however small the images."""
 
