@@ -94,16 +94,11 @@ class Pseudonymizer:
             ) from error
         except OSError as error:
             raise KeyFileError(f"cannot read the pseudonym key {path}: {error.strerror}") from error
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise KeyFileError(f"{path} is not a regular file; the pseudonym key must be one")
-            if status.st_mode & 0o077:
-                mode = stat.S_IMODE(status.st_mode)
-                raise KeyFileError(
-                    f"others may read the pseudonym key {path} (mode {mode:04o}, expected 0600); run: chmod 600 {path}"
-                )
-            return cls(file.read(KEY_BYTES + 1))
+        try:
+            _refuse_mode(path, os.fstat(descriptor).st_mode)
+            return cls(os.read(descriptor, KEY_BYTES + 1))
+        finally:
+            os.close(descriptor)
 
     @property
     def key_id(self) -> str:
@@ -120,7 +115,8 @@ class Pseudonymizer:
         """The pseudonym of a patient.
 
         An empty or placeholder ID ("UNKNOWN", "000") never makes one shared patient: the first of `fallback_uids`
-        (study, series, instance, content digest) that is not empty stands in for it.
+        (study, series, instance, content digest) that is not empty stands in for it. Without any the pseudonym is
+        that of nobody: no stored image has it, since the header stage always has a content digest to fall back to.
         """
         patient_id = _tidy(patient_id)
         if patient_id and not _is_placeholder(patient_id):
@@ -157,11 +153,11 @@ class Pseudonymizer:
         return (int.from_bytes(self.keyed_hash("split", patient_key)[:8], "big") >> 11) / 2**53
 
     def _first(self, domain: str, *uids: str) -> str:
-        tidy = [_tidy(uid) for uid in uids]
-        position = next((index for index, uid in enumerate(tidy) if uid), None)
-        assert position is not None, f"no identifier at all for the pseudonym of a {domain}"
-        # The position is part of the hash: a series never gets the pseudonym of a study that has the same UID.
-        return self.keyed_hash(domain, str(position), tidy[position]).hex()
+        for position, uid in enumerate(map(_tidy, uids)):
+            if uid:
+                # The position is part of the hash: a series never gets the pseudonym of a study of the same UID.
+                return self.keyed_hash(domain, str(position), uid).hex()
+        return self.keyed_hash(domain, "nobody").hex()
 
 
 def _encode(text: str) -> bytes:
@@ -184,6 +180,14 @@ def _refuse_inside_dataset(path: Path, dataset: str | Path | None) -> None:
             f"the pseudonym key {path} lies inside the dataset {dataset}, which is made to be shared; "
             "move the key out of it, for example to the folder NAME.private beside it"
         )
+
+
+def _refuse_mode(path: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise KeyFileError(f"{path} is not a regular file; the pseudonym key must be one")
+    if mode & 0o077:
+        found = f"mode {stat.S_IMODE(mode):04o}, expected 0600"
+        raise KeyFileError(f"others may read the pseudonym key {path} ({found}); run: chmod 600 {path}")
 
 
 def _write_exclusively(path: Path, key: bytes) -> None:
