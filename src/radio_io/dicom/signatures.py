@@ -47,5 +47,8 @@ def foreign_format(head: bytes) -> str | None:
 
 
 def _is_text(head: bytes) -> bool:
+    """Printable, and three quarters ASCII: other bytes are letters of some character set, or a binary file."""
     text = head.removeprefix(b"\xef\xbb\xbf")
-    return bool(text) and all(byte >= 32 or byte in b"\t\r\n\f\x1b" for byte in text)
+    if not text or any(byte < 32 and byte not in b"\t\r\n\f\x1b" for byte in text):
+        return False
+    return sum(byte < 128 for byte in text) * 4 >= len(text) * 3
