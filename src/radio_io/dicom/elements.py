@@ -5,7 +5,7 @@ the pixel data, and the damage that ended the scan early, if any. Refuses nothin
 
 pydicom's own reader is not used here for three reasons. It keeps every attribute, where the header stage may look at
 allow-listed ones only; it recurses, allocates and raises whatever the bytes say, where a fuzzed file must neither hang
-nor escape; and it takes three times as long. Values are converted by pydicom at access, from the same raw elements.
+nor escape; and it takes 2.5 times as long. Values are converted by pydicom at access, from the same raw elements.
 """
 
 from dataclasses import dataclass, field
@@ -158,7 +158,7 @@ def _scan_into(
     while source.steps_left > 0:
         source.steps_left -= 1
         index = position - source.start
-        if index + 12 > len(source.buffer):
+        if not 0 <= index <= len(source.buffer) - 12:
             index = source.load(position, min(12, max(size - position, 0)))
             if not _has_head(source, index):
                 return

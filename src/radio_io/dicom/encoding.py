@@ -46,6 +46,8 @@ _LOSSY_FAMILIES: Final = ("1.2.840.10008.1.2.4.10", "1.2.840.10008.1.2.4.95")  #
 # A dataset is recognised by its first elements; ten are far more evidence than any random bytes give.
 _EVIDENCE: Final = 10
 _ENOUGH: Final = 3
+# How far into the dataset they are looked for: the same however much of the file is in memory, and one window at most.
+_EVIDENCE_BYTES: Final = 16 * 1024
 _LAST_FIRST_GROUP: Final = 0x0028
 _UID: Final = re.compile(r"[0-9]+(\.[0-9]+)+")
 
@@ -118,9 +120,9 @@ def settle_syntax(source: ByteSource, position: int, label: str | None) -> Synta
 def fits(source: ByteSource, position: int, encoding: Encoding) -> bool:
     """Whether the first elements at `position` make sense in `encoding`: tags ascend, VRs exist, lengths fit.
 
-    Reads no further than the first window of the file.
+    Stops early, with less evidence, behind a large element.
     """
-    before = -1
+    before, limit = -1, position + _EVIDENCE_BYTES
     for count in range(_EVIDENCE):
         try:
             head = read_head(source, position, encoding)
@@ -138,7 +140,7 @@ def fits(source: ByteSource, position: int, encoding: Encoding) -> bool:
         if start + length > source.size:
             return False
         before, position = tag, start + length
-        if position - source.start > len(source.buffer):
+        if position > limit:
             return count + 1 >= _ENOUGH or not encoding.implicit
     return True
 

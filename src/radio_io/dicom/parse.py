@@ -39,6 +39,8 @@ from radio_io.privacy.attributes import ALLOWED_TAGS
 MAX_FILE_BYTES: Final = 384 << 20
 MAX_INFLATED_BYTES: Final = 256 << 20
 MAX_INFLATED_HEADER_BYTES: Final = 16 << 20
+# Only UIDs are read of it; its private information may be of any size.
+MAX_META_VALUE_BYTES: Final = 128
 
 _TRANSFER_SYNTAX: Final = 0x00020010
 _MEDIA_STORAGE_SOP_CLASS: Final = 0x00020002
@@ -157,9 +159,9 @@ def _read_labels(source: ByteSource) -> _Labels:
     try:
         while (head := read_head(source, position, EXPLICIT_LITTLE)) is not None:
             tag, _, length, value = head
-            if tag >> 16 != 2 or length > 4096:
+            if tag >> 16 != 2 or length > source.size - value:
                 break
-            values[tag] = source.take(value, length)
+            values[tag] = source.take(value, min(length, MAX_META_VALUE_BYTES))
             position = value + length
     except DamageError as error:
         if start > 0:

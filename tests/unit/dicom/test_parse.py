@@ -128,6 +128,26 @@ def test_reads_a_meta_group_without_or_with_a_lying_length():
         assert read_file(bytes(128) + b"DICM" + length + body + dataset_bytes()).transfer_syntax_uid == EXPLICIT
 
 
+@pytest.mark.parametrize("syntax", NATIVE)
+@pytest.mark.parametrize("size", [5_000, *range(32_400, 32_700, 20), 100_000])
+def test_reads_a_dataset_that_begins_anywhere(tmp_path, syntax, size):
+    """Behind private information of the meta group, on both sides of the end of the first window."""
+    meta = element(0x00020010, "UI", syntax.encode()) + element(0x00020102, "OB", bytes(size))
+    data = bytes(128) + b"DICM" + meta + dataset_bytes(syntax=syntax)
+    parsed = read_before_pixels(saved(tmp_path, data))
+    assert (parsed.transfer_syntax_uid, parsed.transfer_syntax_source) == (syntax, "meta")
+    assert text(parsed.dataset, "StudyInstanceUID") == "1.2.3.4"
+    assert read_file(data).dataset.PixelData == PIXELS
+
+
+@pytest.mark.parametrize("size", range(31_600, 32_800, 40))
+def test_reads_every_element_around_the_end_of_the_window(tmp_path, size):
+    data = dicom_bytes({0x00090010: ("OB", bytes(size))})
+    parsed = read_before_pixels(saved(tmp_path, data))
+    assert parsed.has_pixel_data
+    assert (text(parsed.dataset, "PatientID"), integer(parsed.dataset, "HighBit")) == ("4711", 11)
+
+
 def test_reads_an_implicit_meta_group():
     meta = element(0x00020010, "UI", EXPLICIT.encode(), syntax=IMPLICIT)
     assert read_file(bytes(128) + b"DICM" + meta + dataset_bytes()).transfer_syntax_uid == EXPLICIT
