@@ -84,11 +84,6 @@ class DatasetLayout:
         """Rejected files with their paths and reasons: Parquet files, of the scan, the plan and each shard."""
         return self.private / "rejects"
 
-    @property
-    def journal_dir(self) -> Path:
-        """How far the shards in work are; empty between builds."""
-        return self.private / "journal"
-
     def tar_path(self, shard_id: str) -> Path:
         """The WebDataset shard."""
         return self._shard_path(shard_id, TAR_SUFFIX)
@@ -101,15 +96,14 @@ class DatasetLayout:
         """The Parquet record; the shard exists when this exists."""
         return self._shard_path(shard_id, RECORD_SUFFIX)
 
+    def shard_paths(self, shard_id: str) -> tuple[Path, Path, Path]:
+        """Tar, DALI index and record: all three make a whole shard."""
+        return self.tar_path(shard_id), self.idx_path(shard_id), self.record_path(shard_id)
+
     def shard_rejects_path(self, shard_id: str) -> Path:
         """The files of this shard that were rejected while it was built."""
         check_shard_id(shard_id)
         return self.rejects_dir / (shard_id + RECORD_SUFFIX)
-
-    def journal_path(self, shard_id: str) -> Path:
-        """How far the shard in work is."""
-        check_shard_id(shard_id)
-        return self.journal_dir / (shard_id.replace("/", "-") + ".jsonl")
 
     def record_paths(self) -> list[Path]:
         """The records of all finished shards, sorted by shard id."""

@@ -16,7 +16,6 @@ def test_keeps_private_files_beside_the_dataset(tmp_path):
         layout.scan_dir,
         layout.plan_dir,
         layout.rejects_dir,
-        layout.journal_dir,
         layout.lock_file,
     ]
     assert all(path.parent == private for path in paths)
@@ -38,7 +37,7 @@ def test_refuses_a_folder_without_a_name():
 )
 def test_refuses_what_is_no_shard_id(tmp_path, shard_id):
     layout = DatasetLayout(tmp_path / "shards")
-    for path_of in (layout.tar_path, layout.record_path, layout.shard_rejects_path, layout.journal_path):
+    for path_of in (layout.tar_path, layout.record_path, layout.shard_rejects_path):
         with pytest.raises(DatasetError, match="no shard id"):
             path_of(shard_id)
 

@@ -3,58 +3,38 @@
 Comes in: a `BuildConfig`. Goes out: the dataset and a `BuildSummary`: images and rejects add up to the files found.
 Refuses: a dataset built with other settings or another key, a full disk, sources that do not exist.
 
-A unit of work is one shard: `build_shard` writes its own output and can be repeated harmlessly.
+Units of work are shards, see `shard_unit`. One that has an instance in common with an earlier shard, as when a later
+source holds copies, is built in a later wave than that one, so that duplicates are found across shards too.
 """
 
 import dataclasses
-import os
+import fcntl
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from radio_io import atomic
 from radio_io.config import BuildConfig
 from radio_io.dataset_file import DatasetFile, describe_dataset, read_dataset_file, require_same, write_dataset_file
-from radio_io.errors import ImageRejectedError, RadioError, RejectReason
-from radio_io.executors import UnitFailure, graceful_interrupt, run_units
+from radio_io.errors import StorageError
+from radio_io.executors import Interruption, UnitFailure, graceful_interrupt, run_units
 from radio_io.index.catalog import build_index
-from radio_io.index.records import read_record_metadata
+from radio_io.index.records import ShardMetadata, read_record_metadata
 from radio_io.layout import DatasetLayout
 from radio_io.privacy.pseudonyms import Pseudonymizer
 from radio_io.progress import Progress
-from radio_io.sharding.plan import PlannedFile, ShardPlan, extend_plan, plan_parts, plan_rejects, planned_shards
-from radio_io.sharding.sample import Sample, SampleContext, header_context, make_sample, sample_context
+from radio_io.sharding.plan import ShardPlan, extend_plan, plan_rejects, planned_shards
+from radio_io.sharding.sample import SampleContext, header_context, sample_context
 from radio_io.sharding.scan import ScanSummary, scan_sources, summarize_scan
-from radio_io.sharding.write import WrittenShard, write_shard
+from radio_io.sharding.shard_unit import ShardReceipt, build_shard, build_shard_apart, is_done
 
 FILE_SECONDS = 5.0
 FREE_SPACE_SHARE = 0.7  # encoded bytes a source byte, at worst about the source's own size for compressed sources
-REJECT_SCHEMA = pa.schema([("path", pa.binary()), ("reason", pa.string()), ("detail", pa.string())])
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FileReject:
-    """A file that did not become an image."""
-
-    path: str
-    reason: RejectReason
-    detail: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ShardReceipt:
-    """What became of a shard: what was written (None: no image at all), and how many files were rejected why."""
-
-    shard_id: str
-    written: WrittenShard | None
-    rejects: dict[str, int]
-    source_bytes: int
 
 
 @dataclass(kw_only=True, slots=True)
@@ -96,7 +76,9 @@ def open_key(config: BuildConfig) -> Pseudonymizer:
 
 def scan(config: BuildConfig, progress: Progress) -> ScanSummary:
     """Only the scan: headers into the private folder."""
-    return scan_sources(config, header_context(config, open_key(config)), progress)
+    pseudonyms = open_key(config)
+    with locked(DatasetLayout(config.dataset)):
+        return scan_sources(config, header_context(config, pseudonyms), progress)
 
 
 def build_dataset(config: BuildConfig, progress: Progress) -> BuildSummary:
@@ -108,6 +90,30 @@ def build_dataset(config: BuildConfig, progress: Progress) -> BuildSummary:
     started_s = time.monotonic()
     layout = DatasetLayout(config.dataset)
     pseudonyms = open_key(config)
+    with locked(layout):
+        summary = _build(config, layout, pseudonyms, progress)
+    summary.elapsed_s = time.monotonic() - started_s
+    return summary
+
+
+@contextmanager
+def locked(layout: DatasetLayout) -> Generator[None, None, None]:
+    """Hold the dataset for this process alone; the lock goes with the process, however it ends.
+
+    Raises:
+        StorageError: Another process holds it.
+    """
+    with layout.lock_file.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StorageError(
+                f"another radio is changing {layout.root}; wait until it has ended, or name another --dataset"
+            ) from None
+        yield
+
+
+def _build(config: BuildConfig, layout: DatasetLayout, pseudonyms: Pseudonymizer, progress: Progress) -> BuildSummary:
     wanted = describe_dataset(config, pseudonyms.key_id)
     if layout.dataset_json.exists():
         require_same(read_dataset_file(layout.root), wanted)
@@ -120,141 +126,104 @@ def build_dataset(config: BuildConfig, progress: Progress) -> BuildSummary:
         write_dataset_file(layout, wanted)
     summary = BuildSummary()
     _build_missing(config, context, layout, summary, progress)
-    publish_index(layout, wanted)
-    _add_totals(layout, summary)
-    summary.elapsed_s = time.monotonic() - started_s
+    published = publish_index(layout, wanted)
+    _add_totals(summary, published, found=summarize_scan(layout).found)
     return summary
 
 
-def publish_index(layout: DatasetLayout, content: DatasetFile) -> None:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Published:
+    """What the published index was made from."""
+
+    shards: tuple[ShardMetadata, ...]
+    rejects: tuple[tuple[str, str, int], ...]
+
+
+def publish_index(layout: DatasetLayout, content: DatasetFile) -> Published:
     """Build `index.duckdb` from what is finished and write its checksum and counts to `dataset.json`."""
-    digest = build_index(layout, _reject_rows(layout))
-    facts = [read_record_metadata(path) for path in layout.record_paths()]
-    images = sum(each.num_images for each in facts)
-    final = dataclasses.replace(content, num_images=images, num_shards=len(facts), index_sha256=digest)
+    shards = tuple(read_record_metadata(path) for path in layout.record_paths())
+    rejects = tuple(_reject_rows(layout))
+    digest = build_index(layout, rejects)
+    images = sum(shard.num_images for shard in shards)
+    final = dataclasses.replace(content, num_images=images, num_shards=len(shards), index_sha256=digest)
     write_dataset_file(layout, final)
-
-
-def build_shard(root: str, context: SampleContext, plan: ShardPlan) -> ShardReceipt:
-    """Build one shard: a unit of work."""
-    layout = DatasetLayout(Path(root))
-    return _write(layout, context, plan, _samples(context, plan.files))
+    return Published(shards=shards, rejects=rejects)
 
 
 def _build_missing(
     config: BuildConfig, context: SampleContext, layout: DatasetLayout, summary: BuildSummary, progress: Progress
 ) -> None:
-    missing = [plan for plan in planned_shards(layout) if not _is_done(layout, plan.shard_id)]
-    atomic.require_free_space(layout.root, int(FREE_SPACE_SHARE * sum(f.size_bytes for p in missing for f in p.files)))
-    progress.start("build", total=sum(len(plan.files) for plan in missing), unit="files")
-    longest = max((len(plan.files) for plan in missing), default=0)
-    function = partial(build_shard, str(layout.root), context)
+    waves = _waves(layout)
+    files = [file for wave in waves for plan in wave for file in plan.files]
+    atomic.require_free_space(layout.root, int(FREE_SPACE_SHARE * sum(file.size_bytes for file in files)))
+    progress.start("build", total=len(files), unit="files")
     with graceful_interrupt() as interruption:
-        outcomes = run_units(
-            function,
-            missing,
-            workers=config.workers,
-            timeout_s=config.file_timeout_s + FILE_SECONDS * longest,
-            memory_bytes=config.worker_memory_bytes,
-            interruption=interruption,
-        )
-        for outcome in outcomes:
-            receipt = outcome.result
-            if isinstance(receipt, UnitFailure):
-                receipt = _write(layout, context, outcome.unit, _samples_apart(config, context, outcome.unit.files))
-            _count(summary, receipt)
-            progress.advance(len(outcome.unit.files), size_bytes=receipt.source_bytes)
+        for wave in waves:
+            if not interruption.requested.is_set():
+                ready = [_with_taken(layout, plan) for plan in wave]
+                _build_shards(config, context, ready, summary, progress, interruption)
         summary.interrupted = interruption.requested.is_set()
     progress.finish()
 
 
-def _samples(context: SampleContext, files: tuple[PlannedFile, ...]) -> Iterator[Sample | FileReject]:
-    for file in files:
-        try:
-            yield make_sample(file.path, context)
-        except ImageRejectedError as error:
-            yield FileReject(path=file.path, reason=error.reason, detail=error.detail)
-        except MemoryError:
-            raise
-        except RadioError as error:
-            yield FileReject(path=file.path, reason=RejectReason.CORRUPT_PIXELS, detail=type(error).__name__)
+def _waves(layout: DatasetLayout) -> list[list[ShardPlan]]:
+    """The missing shards, each in a wave after all earlier shards of the plan that have an instance in common with it."""
+    holders: dict[str, tuple[str, ...]] = {}
+    wave_of: dict[str, int] = {}
+    waves: list[list[ShardPlan]] = []
+    for plan in planned_shards(layout):
+        instances = {file.instance_key for file in plan.files}
+        earlier = frozenset(shard_id for key in instances for shard_id in holders.get(key, ()))
+        for key in instances:
+            holders[key] = (*holders.get(key, ()), plan.shard_id)
+        if is_done(layout, plan.shard_id):
+            continue
+        wave = max((wave_of[shard_id] + 1 for shard_id in earlier if shard_id in wave_of), default=0)
+        wave_of[plan.shard_id] = wave
+        waves.extend([] for _ in range(wave + 1 - len(waves)))
+        waves[wave].append(dataclasses.replace(plan, earlier=earlier))
+    return waves
 
 
-def _samples_apart(
-    config: BuildConfig, context: SampleContext, files: tuple[PlannedFile, ...]
-) -> Iterator[Sample | FileReject]:
-    """Each file in a process of its own, so that only the guilty one is rejected."""
+def _with_taken(layout: DatasetLayout, plan: ShardPlan) -> ShardPlan:
+    """The plan with the keys that earlier shards hold of its instances."""
+    instances = frozenset(file.instance_key for file in plan.files)
+    taken = (key for shard_id in plan.earlier for key in _keys_of(layout, shard_id, instances))
+    return dataclasses.replace(plan, taken=frozenset(taken))
+
+
+def _keys_of(layout: DatasetLayout, shard_id: str, instances: frozenset[str]) -> set[str]:
+    path = layout.record_path(shard_id)
+    if not path.exists():
+        return set()
+    columns = pq.read_table(path, columns=["key", "instance_key"]).to_pydict()
+    pairs = zip(columns["key"], columns["instance_key"], strict=True)
+    return {str(key) for key, instance in pairs if instance in instances}
+
+
+def _build_shards(
+    config: BuildConfig,
+    context: SampleContext,
+    plans: list[ShardPlan],
+    summary: BuildSummary,
+    progress: Progress,
+    interruption: Interruption,
+) -> None:
+    longest = max(len(plan.files) for plan in plans)
     outcomes = run_units(
-        partial(_one_sample, context),
-        files,
-        workers=1,
-        timeout_s=config.file_timeout_s,
+        partial(build_shard, str(config.dataset), context),
+        plans,
+        workers=min(config.workers, len(plans)),
+        timeout_s=config.file_timeout_s + FILE_SECONDS * longest,
         memory_bytes=config.worker_memory_bytes,
+        interruption=interruption,
     )
     for outcome in outcomes:
-        result = outcome.result
-        if isinstance(result, UnitFailure):
-            yield FileReject(path=outcome.unit.path, reason=result.reason, detail=result.detail)
-        else:
-            yield result
-
-
-def _one_sample(context: SampleContext, file: PlannedFile) -> Sample | FileReject:
-    return next(_samples(context, (file,)))
-
-
-def _write(
-    layout: DatasetLayout, context: SampleContext, plan: ShardPlan, results: Iterator[Sample | FileReject]
-) -> ShardReceipt:
-    rejects: list[FileReject] = []
-    files = iter(plan.files)
-
-    def unique() -> Iterator[Sample]:
-        keys: set[str] = set()
-        for result in results:
-            file = next(files)
-            if isinstance(result, FileReject):
-                rejects.append(result)
-            elif result.key in keys:
-                detail = "same SOPInstanceUID and pixels as another file"
-                rejects.append(FileReject(path=file.path, reason=RejectReason.DUPLICATE, detail=detail))
-            else:
-                keys.add(result.key)
-                yield result
-
-    written = write_shard(layout, plan.shard_id, context.codec, unique())
-    write_rejects(layout, plan.shard_id, rejects, num_images=written.num_images if written else 0)
-    return ShardReceipt(
-        shard_id=plan.shard_id,
-        written=written,
-        rejects=dict(Counter(reject.reason.value for reject in rejects)),
-        source_bytes=sum(file.size_bytes for file in plan.files),
-    )
-
-
-def write_rejects(layout: DatasetLayout, shard_id: str, rejects: list[FileReject], *, num_images: int) -> None:
-    """Write the rejected files of a shard into the private folder; its presence says that the shard is done."""
-    path = layout.shard_rejects_path(shard_id)
-    atomic.make_folder(path.parent, mode=0o700)
-    columns = {
-        "path": [os.fsencode(reject.path) for reject in rejects],
-        "reason": [reject.reason.value for reject in rejects],
-        "detail": [reject.detail for reject in rejects],
-    }
-    table = pa.table(columns, schema=REJECT_SCHEMA.with_metadata({"num_images": str(num_images)}))
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink)
-    atomic.write_file(path, sink.getvalue().to_pybytes(), mode=0o600)
-
-
-def _is_done(layout: DatasetLayout, shard_id: str) -> bool:
-    """Both the record and the rejects are there; a shard without any image has only rejects."""
-    rejects = layout.shard_rejects_path(shard_id)
-    if not rejects.exists():
-        return False
-    if layout.record_path(shard_id).exists():
-        return True
-    return (pq.read_schema(rejects).metadata or {}).get(b"num_images") == b"0"
+        receipt = outcome.result
+        if isinstance(receipt, UnitFailure):
+            receipt = build_shard_apart(config, context, outcome.unit)
+        _count(summary, receipt)
+        progress.advance(len(outcome.unit.files), size_bytes=receipt.source_bytes)
 
 
 def _count(summary: BuildSummary, receipt: ShardReceipt) -> None:
@@ -276,15 +245,13 @@ def _reject_rows(layout: DatasetLayout) -> list[tuple[str, str, int]]:
     return [*scanned, *planned, *((reason, "build", count) for reason, count in built.items())]
 
 
-def _add_totals(layout: DatasetLayout, summary: BuildSummary) -> None:
-    assert plan_parts(layout) or not summary.new_shards
-    facts = [read_record_metadata(path) for path in layout.record_paths()]
-    summary.found = summarize_scan(layout).found
-    summary.images = sum(each.num_images for each in facts)
-    summary.shards = len(facts)
-    summary.size_bytes = sum(each.size_bytes for each in facts)
+def _add_totals(summary: BuildSummary, published: Published, *, found: int) -> None:
+    summary.found = found
+    summary.images = sum(shard.num_images for shard in published.shards)
+    summary.shards = len(published.shards)
+    summary.size_bytes = sum(shard.size_bytes for shard in published.shards)
     totals: Counter[str] = Counter()
-    for reason, _, count in _reject_rows(layout):
+    for reason, _, count in published.rejects:
         totals[reason] += count
     summary.rejects = dict(sorted(totals.items()))
     if not summary.interrupted:

@@ -50,10 +50,16 @@ class PlannedFile:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardPlan:
-    """A shard to build: its id and its files, in the order in which they will lie in the tar."""
+    """A shard to build: its id and its files, in the order in which they will lie in the tar.
+
+    `earlier` are shards before it in the plan that have an instance in common with it, `taken` the keys of such
+    images there.
+    """
 
     shard_id: str
     files: tuple[PlannedFile, ...]
+    earlier: frozenset[str] = frozenset()
+    taken: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -83,6 +83,7 @@ def scan_sources(config: BuildConfig, context: HeaderContext, progress: Progress
     atomic.remove_leftovers(layout.scan_dir)
     known = _known_files(layout)
     rows: list[ScanRow] = []
+    new = 0
     progress.start("scan", total=None, unit="files")
     chunks = _chunks(walk_sources(config.sources), known)
     function = partial(scan_chunk, context)
@@ -92,6 +93,7 @@ def scan_sources(config: BuildConfig, context: HeaderContext, progress: Progress
         if isinstance(result, UnitFailure):
             result = _one_by_one(outcome.unit, context, config)
         rows.extend(result)
+        new += len(result)
         progress.advance(len(result), size_bytes=sum(row.size_bytes for row in result))
         if len(rows) >= FILES_A_PART:
             _write_part(layout, rows)
@@ -99,7 +101,9 @@ def scan_sources(config: BuildConfig, context: HeaderContext, progress: Progress
     if rows:
         _write_part(layout, rows)
     progress.finish()
-    return summarize_scan(layout)
+    summary = summarize_scan(layout)
+    summary.new = new
+    return summary
 
 
 def scan_chunk(context: HeaderContext, chunk: tuple[FoundFile | UnusablePath, ...]) -> list[ScanRow]:
@@ -119,7 +123,7 @@ def read_parts(layout: DatasetLayout, names: list[str], columns: list[str] | Non
 
 
 def summarize_scan(layout: DatasetLayout) -> ScanSummary:
-    """Counts over all parts."""
+    """Counts over all parts; `new` is for the scan to say."""
     summary = ScanSummary()
     for table in read_parts(layout, scan_parts(layout), ["reason", "region"]):
         summary.found += table.num_rows
@@ -129,7 +133,6 @@ def summarize_scan(layout: DatasetLayout) -> ScanSummary:
                 summary.regions[region] = summary.regions.get(region, 0) + 1
             else:
                 summary.rejects[reason] = summary.rejects.get(reason, 0) + 1
-    summary.new = summary.found
     return summary
 
 

@@ -11,15 +11,16 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
+import pydicom
 import pytest
 
 from radio_io.config import BuildConfig
 from radio_io.dataset_file import read_dataset_file
-from radio_io.errors import DatasetError, KeyFileError
+from radio_io.errors import DatasetError, KeyFileError, StorageError
 from radio_io.layout import DatasetLayout
 from radio_io.progress import NoProgress
 from radio_io.sharding.bins import Bins
-from radio_io.sharding.build import build_dataset
+from radio_io.sharding.build import build_dataset, locked, scan
 from radio_io.sharding.verify import verify_dataset
 from radio_io.synth import write_export
 
@@ -152,3 +153,57 @@ def test_a_killed_build_ends_the_same_after_a_second_run(built, tmp_path, wait_s
     assert shard_bytes(root) == shard_bytes(built.root)
     assert read_dataset_file(root).num_images == built.summary.images
     assert verify_dataset(root, NoProgress(), workers=0, quick=True).faults == []
+
+
+def test_copies_in_a_later_source_are_duplicates(tmp_path):
+    first, root = tmp_path / "a", tmp_path / "d"
+    write_export(first, images=20, seed=1, scale=0.06, workers=0, progress=NoProgress())
+    one = build_dataset(BuildConfig(dataset=root, sources=(str(first),), workers=0), NoProgress())
+    before = shard_bytes(root)
+    shutil.copytree(first, tmp_path / "copy")
+    both = BuildConfig(dataset=root, sources=(str(first), str(tmp_path / "copy")), workers=0)
+    two = build_dataset(both, NoProgress())
+    assert two.found == 2 * one.found
+    assert two.images == one.images
+    assert two.rejects["DUPLICATE"] == one.rejects["DUPLICATE"] + one.images + one.rejects["DUPLICATE"]
+    assert shard_bytes(root) == before
+    assert verify_dataset(root, NoProgress(), workers=0).faults == []
+    assert build_dataset(both, NoProgress()).new_shards == 0
+
+
+def test_another_image_under_a_known_uid_in_a_later_source_is_kept(tmp_path):
+    first, second, root = tmp_path / "a", tmp_path / "b", tmp_path / "d"
+    shutil.copytree(REAL_FILES, first)
+    build_dataset(BuildConfig(dataset=root, sources=(str(first),), workers=0), NoProgress())
+    second.mkdir()
+    dataset = pydicom.dcmread(first / "dog_thorax_uncompressed.dcm")
+    dataset.PixelData = bytes(255 - value for value in dataset.PixelData)
+    dataset.save_as(second / "other.dcm")
+    two = build_dataset(BuildConfig(dataset=root, sources=(str(first), str(second)), workers=0), NoProgress())
+    assert (two.images, two.rejects) == (11, {})
+    with duckdb.connect(str(root / "index.duckdb"), read_only=True) as connection:
+        assert connection.execute("SELECT count(*) FROM images WHERE uid_conflict").fetchone() == (2,)
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".idx", ".parquet"])
+def test_a_file_of_a_shard_that_is_gone_is_made_again(built, tmp_path, suffix):
+    root = tmp_path / "shards"
+    shutil.copytree(built.root, root)
+    shutil.copytree(DatasetLayout(built.root).private, DatasetLayout(root).private)
+    next(iter(sorted(root.glob(f"val/*/*{suffix}")) or sorted(root.glob(f"*/*/*{suffix}")))).unlink()
+    assert verify_dataset(root, NoProgress(), workers=0, quick=False).faults
+    build_dataset(BuildConfig(dataset=root, sources=(str(built.export), str(REAL_FILES)), workers=0), NoProgress())
+    assert shard_bytes(root) == shard_bytes(built.root)
+    assert verify_dataset(root, NoProgress(), workers=0).faults == []
+
+
+def test_refuses_a_second_build_into_the_same_dataset(built):
+    config = BuildConfig(dataset=built.root, sources=(str(built.export),), workers=0)
+    with locked(DatasetLayout(built.root)), pytest.raises(StorageError, match="another radio"):
+        build_dataset(config, NoProgress())
+
+
+def test_a_scan_says_how_many_files_are_new(tmp_path):
+    config = BuildConfig(dataset=tmp_path / "d", sources=(str(REAL_FILES),), workers=0)
+    first, again = scan(config, NoProgress()), scan(config, NoProgress())
+    assert (first.found, first.new, again.found, again.new) == (10, 10, 10, 0)

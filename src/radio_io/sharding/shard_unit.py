@@ -1,0 +1,154 @@
+"""The unit of work of a build: one shard, from its files to its record.
+
+Comes in: a `ShardPlan`. Goes out: the shard, the list of its rejected files in the private folder, a `ShardReceipt`.
+Running it again is harmless. Where the process of a unit died, `build_shard_apart` decodes each file in a process of
+its own, so that only the guilty one is rejected.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from radio_io import atomic
+from radio_io.config import BuildConfig
+from radio_io.errors import ImageRejectedError, RadioError, RejectReason
+from radio_io.executors import UnitFailure, run_units
+from radio_io.layout import DatasetLayout
+from radio_io.sharding.plan import PlannedFile, ShardPlan
+from radio_io.sharding.sample import Sample, SampleContext, make_sample
+from radio_io.sharding.write import WrittenShard, write_shard
+
+REJECT_SCHEMA = pa.schema([("path", pa.binary()), ("reason", pa.string()), ("detail", pa.string())])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileReject:
+    """A file that did not become an image."""
+
+    path: str
+    reason: RejectReason
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardReceipt:
+    """What became of a shard: what was written (None: no image at all), and how many files were rejected why."""
+
+    shard_id: str
+    written: WrittenShard | None
+    rejects: dict[str, int]
+    source_bytes: int
+
+
+def build_shard(root: str, context: SampleContext, plan: ShardPlan) -> ShardReceipt:
+    """Build one shard: a unit of work."""
+    layout = DatasetLayout(Path(root))
+    return _write(layout, context, plan, _samples(context, plan.files))
+
+
+def build_shard_apart(config: BuildConfig, context: SampleContext, plan: ShardPlan) -> ShardReceipt:
+    """Build one shard whose process died before, each of its files in a disposable process."""
+    return _write(DatasetLayout(config.dataset), context, plan, _samples_apart(config, context, plan.files))
+
+
+def _samples(context: SampleContext, files: tuple[PlannedFile, ...]) -> Iterator[Sample | FileReject]:
+    for file in files:
+        try:
+            yield make_sample(file.path, context)
+        except ImageRejectedError as error:
+            yield FileReject(path=file.path, reason=error.reason, detail=error.detail)
+        except MemoryError:
+            raise
+        except RadioError as error:
+            yield FileReject(path=file.path, reason=RejectReason.CORRUPT_PIXELS, detail=type(error).__name__)
+
+
+def _samples_apart(
+    config: BuildConfig, context: SampleContext, files: tuple[PlannedFile, ...]
+) -> Iterator[Sample | FileReject]:
+    """Each file in a process of its own, so that only the guilty one is rejected."""
+    outcomes = run_units(
+        partial(_one_sample, context),
+        files,
+        workers=1,
+        timeout_s=config.file_timeout_s,
+        memory_bytes=config.worker_memory_bytes,
+    )
+    for outcome in outcomes:
+        result = outcome.result
+        if isinstance(result, UnitFailure):
+            yield FileReject(path=outcome.unit.path, reason=result.reason, detail=result.detail)
+        else:
+            yield result
+
+
+def _one_sample(context: SampleContext, file: PlannedFile) -> Sample | FileReject:
+    return next(_samples(context, (file,)))
+
+
+def _write(
+    layout: DatasetLayout, context: SampleContext, plan: ShardPlan, results: Iterator[Sample | FileReject]
+) -> ShardReceipt:
+    rejects: list[FileReject] = []
+    files = iter(plan.files)
+
+    def unique() -> Iterator[Sample]:
+        keys = set(plan.taken)
+        for result in results:
+            file = next(files)
+            if isinstance(result, FileReject):
+                rejects.append(result)
+            elif result.key in keys:
+                detail = "same SOPInstanceUID and pixels as another file"
+                rejects.append(FileReject(path=file.path, reason=RejectReason.DUPLICATE, detail=detail))
+            elif not plan.shard_id.startswith(_place(result)):
+                detail = "patient or size are not those of the scan any more"
+                rejects.append(FileReject(path=file.path, reason=RejectReason.CHANGED_WHILE_READING, detail=detail))
+            else:
+                keys.add(result.key)
+                yield result
+
+    written = write_shard(layout, plan.shard_id, context.codec, unique())
+    write_rejects(layout, plan.shard_id, rejects, num_images=written.num_images if written else 0)
+    return ShardReceipt(
+        shard_id=plan.shard_id,
+        written=written,
+        rejects=dict(Counter(reject.reason.value for reject in rejects)),
+        source_bytes=sum(file.size_bytes for file in plan.files),
+    )
+
+
+def _place(sample: Sample) -> str:
+    """The beginning of the ids of all shards where the sample may lie."""
+    return f"{sample.row.split}/h{sample.row.bin_height}w{sample.row.bin_width}/"
+
+
+def write_rejects(layout: DatasetLayout, shard_id: str, rejects: list[FileReject], *, num_images: int) -> None:
+    """Write the rejected files of a shard into the private folder; its presence says that the shard is done."""
+    path = layout.shard_rejects_path(shard_id)
+    atomic.make_folder(path.parent, mode=0o700)
+    columns = {
+        "path": [os.fsencode(reject.path) for reject in rejects],
+        "reason": [reject.reason.value for reject in rejects],
+        "detail": [reject.detail for reject in rejects],
+    }
+    table = pa.table(columns, schema=REJECT_SCHEMA.with_metadata({"num_images": str(num_images)}))
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    atomic.write_file(path, sink.getvalue().to_pybytes(), mode=0o600)
+
+
+def is_done(layout: DatasetLayout, shard_id: str) -> bool:
+    """Whether all files of a shard are there; one without any image has only its rejects."""
+    rejects = layout.shard_rejects_path(shard_id)
+    if not rejects.exists():
+        return False
+    if all(path.exists() for path in layout.shard_paths(shard_id)):
+        return True
+    return (pq.read_schema(rejects).metadata or {}).get(b"num_images") == b"0"
