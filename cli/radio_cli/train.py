@@ -45,11 +45,12 @@ def pretrain(
     if as_json:
         emit_json(as_object(summary))
         return
-    validation = f", validation {summary.validation_loss:.4f}" if summary.validation_loss is not None else ""
+    shown = {"first": summary.first_loss, "last": summary.last_loss, "validation": summary.validation_loss}
+    losses = ", ".join(f"{name} {loss:.4f}" for name, loss in shown.items() if loss is not None)
     typer.echo(
-        f"{summary.steps} steps, {summary.epochs:.1f} epochs, loss {summary.first_loss:.4f} -> "
-        f"{summary.last_loss:.4f}{validation}\n{summary.images_per_s:.1f} images/s, waited for data "
-        f"{summary.data_wait:.1%} of the time, {format_duration(summary.elapsed_s)}, run in {summary.run}"
+        f"{summary.steps} steps, {summary.epochs:.1f} epochs, loss: {losses}\n{summary.images_per_s:.1f} images/s, "
+        f"waited for data {summary.data_wait:.1%} of the time, {format_duration(summary.elapsed_s)}, "
+        f"run in {summary.run}"
     )
     if summary.stopped_early:
         note(f"stopped early; go on with the same command and --resume --run {folder}")

@@ -46,8 +46,8 @@ class PretrainSummary:
     steps: int
     epochs: float
     images: int
-    first_loss: float
-    last_loss: float
+    first_loss: float | None
+    last_loss: float | None
     validation_loss: float | None
     images_per_s: float
     data_wait: float
@@ -154,7 +154,6 @@ class _Trainer:
                 metrics = self._metrics(step, pack, totals, rate, norm)
                 log.write(metrics)
                 self.report(metrics)
-                totals = _Totals()
                 step += 1
                 state = dataclasses.replace(state, global_step=step, order=loader.state_after(pack))
                 if state.order.epoch != pack.epoch:
@@ -164,6 +163,7 @@ class _Trainer:
                     self._save(state)
                 if done:
                     break
+                totals = _Totals()  # here, so that a step does not count validation and saving
         finally:
             loader.close()
             restore()

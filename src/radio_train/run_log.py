@@ -31,23 +31,19 @@ class StepMetrics:
 
 
 class RunLog:
-    """Appends to the metrics of a run and sums them up."""
+    """Appends to the metrics of a run and sums up all its steps, those before a resume included."""
 
     def __init__(self, run: Path, *, first_step: int) -> None:
         self._path = run / "metrics.jsonl"
+        self.images, self.seconds, self.wait_s = 0, 0.0, 0.0
+        self.first_loss: float | None = None
+        self.last_loss: float | None = None
         self._keep_before(first_step)
         self._file = self._path.open("a", encoding="utf-8")
-        self.images, self.seconds, self.wait_s = 0, 0.0, 0.0
-        self.first_loss = self.last_loss = float("nan")
 
     def write(self, metrics: StepMetrics) -> None:
         """Add a step."""
-        if not self.images:
-            self.first_loss = metrics.loss
-        self.last_loss = metrics.loss
-        self.images += metrics.images
-        self.seconds += metrics.seconds
-        self.wait_s += metrics.data_wait * metrics.seconds
+        self._add(metrics)
         self._line(asdict(metrics))
 
     def write_validation(self, epoch: int, loss: float) -> None:
@@ -63,17 +59,27 @@ class RunLog:
         self._file.write(json.dumps(values) + "\n")
         self._file.flush()
 
+    def _add(self, metrics: StepMetrics) -> None:
+        self.first_loss = metrics.loss if self.first_loss is None else self.first_loss
+        self.last_loss = metrics.loss
+        self.images += metrics.images
+        self.seconds += metrics.seconds
+        self.wait_s += metrics.data_wait * metrics.seconds
+
     def _keep_before(self, first_step: int) -> None:
+        """Keep the lines of steps that are not done again, and count them."""
         if not self._path.exists():
             return
-        lines = self._path.read_text(encoding="utf-8").splitlines()
-        kept = [line for line in lines if _step_of(line) is not None and (_step_of(line) or 0) < first_step]
-        atomic.write_file(self._path, "".join(line + "\n" for line in kept).encode())
+        read = [_metrics_of(line) for line in self._path.read_text(encoding="utf-8").splitlines()]
+        kept = [metrics for metrics in read if metrics is not None and metrics.step < first_step]
+        for metrics in kept:
+            self._add(metrics)
+        atomic.write_file(self._path, "".join(json.dumps(asdict(metrics)) + "\n" for metrics in kept).encode())
 
 
-def _step_of(line: str) -> int | None:
-    """The step of a line; None for one that a kill cut off."""
+def _metrics_of(line: str) -> StepMetrics | None:
+    """The metrics of a line; None for one that a kill cut off."""
     try:
-        return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
+        return StepMetrics(**json.loads(line))
+    except (ValueError, TypeError):
         return None

@@ -167,7 +167,7 @@ def _build_missing(
 
 
 def _waves(layout: DatasetLayout) -> list[list[ShardPlan]]:
-    """The missing shards, each in a wave after all earlier shards of the plan that have an instance in common with it."""
+    """The missing shards, each in a wave after all earlier ones that have an instance in common with it."""
     holders: dict[str, tuple[str, ...]] = {}
     wave_of: dict[str, int] = {}
     waves: list[list[ShardPlan]] = []

@@ -141,3 +141,25 @@ def test_bins_policy_trains_too(built, tmp_path):
     config = tiny("data.policy=bins", "data.token_budget=5200", "run.max_steps=2", "data.step_images=2")
     summary = run_pretrain(config, built.root, tmp_path / "bins", selection=Selection(where="rows <= 150"))
     assert summary.steps == 2
+
+
+def test_a_step_does_not_count_the_time_of_validation(built, tmp_path, monkeypatch):
+    from radio_train import pretrain
+
+    def slow(self):
+        time.sleep(1.5)
+
+    monkeypatch.setattr(pretrain._Trainer, "validation_loss", slow)
+    run = tmp_path / "run"
+    run_pretrain(tiny("run.max_steps=12", "data.step_images=40"), built.root, run, selection=SMALL)
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["epoch"] > 0
+    assert max(row["seconds"] for row in rows[1:]) < 1.5
+
+
+def test_resuming_a_finished_run_keeps_its_summary(built, tmp_path):
+    run = tmp_path / "run"
+    first = run_pretrain(tiny("run.max_steps=3"), built.root, run, selection=SMALL)
+    again = run_pretrain(tiny("run.max_steps=3"), built.root, run, selection=SMALL, resume=True)
+    assert (again.steps, again.first_loss, again.last_loss) == (first.steps, first.first_loss, first.last_loss)
+    assert json.loads((run / "summary.json").read_text(), parse_constant=pytest.fail)["steps"] == 3
