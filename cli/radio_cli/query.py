@@ -45,7 +45,7 @@ def query(
     """Select images by an SQL predicate, or run one SELECT, in a database that is read-only and locked down."""
     from radio_cli.project import dataset_root
     from radio_io.errors import UsageError
-    from radio_io.index.query import Request, run_query
+    from radio_io.index.query import Request, limit_memory, run_query
 
     if where is not None and sql is not None:
         raise UsageError("give a predicate or --sql, not both")
@@ -53,6 +53,7 @@ def query(
     if shown is Format.PARQUET and out is None:
         raise UsageError("--format parquet needs --out FILE")
     request = Request(where=where, sql=sql, columns=columns, count=count, keys=keys, limit=limit, timeout_s=timeout_s)
+    limit_memory()
     run_query(dataset_root(dataset), request, shown.value, out)
 
 

@@ -140,14 +140,21 @@ def test_info_bins_rejects_index_and_ls(built):
     assert json.loads(radio("rejects", "--json", *dataset).stdout)
     suggestion = json.loads(radio("bins", "suggest", "--cutoffs", "2", "--json", *dataset).stdout)
     assert suggestion["best cut-offs"]["tokens"] <= suggestion["fixed size"]["tokens"]
-    assert "dry" not in radio("index", "rebuild", "--dry-run", *dataset).stderr
+    index = built.root / "index.duckdb"
+    before = index.stat().st_mtime_ns
+    dry = radio("index", "rebuild", "--dry-run", *dataset)
+    assert f"from {built.summary.shards} records; nothing was written" in dry.stdout
+    assert index.stat().st_mtime_ns == before
+    assert radio("index", "rebuild", *dataset).returncode == 0
+    assert json.loads(radio("shard", "info", "--json", *dataset).stdout) == info
     assert len(json.loads(radio("shard", "ls", "--json", *dataset).stdout)) == built.summary.shards
 
 
 def test_a_closed_pipe_is_no_error(built):
     script = f"{RADIO} query --format csv --dataset {built.root} | head -n 1"
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {script}"], capture_output=True, text=True, check=False)
-    assert "Traceback" not in done.stderr
+    assert done.stdout.startswith("key,split,region")
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["query", "true", "--count"]])
@@ -166,7 +173,7 @@ def test_starts_without_torch(built, arguments):
 
 
 def test_help_answers_at_once():
-    # Twice what a quiet machine needs: this is a guard against heavy imports, bench/startup.py measures.
+    # Ten times what a quiet machine needs: this is a guard against heavy imports, bench/startup.py measures.
     times = []
     for _ in range(3):
         began = time.perf_counter()

@@ -73,6 +73,20 @@ def open_index(root: Path, *, memory: str = "1GB", threads: int = 2) -> duckdb.D
     return connection
 
 
+def indexed_rejects(root: Path) -> list[tuple[str, str, int]]:
+    """The counts of rejects in the index, (reason, stage, number of files); none where there is no index."""
+    if not DatasetLayout(root).index.exists():
+        return []
+    with open_index(root) as connection:
+        return connection.execute("SELECT reason, stage, num_files FROM rejects").fetchall()
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file of any size, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _fill(connection: duckdb.DuckDBPyConnection, layout: DatasetLayout, rejects: list[tuple[str, str, int]]) -> None:
     for table in TABLES.values():
         columns = ", ".join(f'"{column.name}" {column.sql_type}' for column in table.columns)
@@ -83,7 +97,7 @@ def _fill(connection: duckdb.DuckDBPyConnection, layout: DatasetLayout, rejects:
     for start in range(0, len(paths), RECORDS_AT_ONCE):
         some = [str(path) for path in paths[start : start + RECORDS_AT_ONCE]]
         connection.execute(f"INSERT INTO records SELECT {names} FROM read_parquet(?)", [some])  # noqa: S608
-        _add_shards(connection, layout, paths[start : start + RECORDS_AT_ONCE])
+        _add_shards(connection, paths[start : start + RECORDS_AT_ONCE])
     assert [column.name for column in COMPUTED_COLUMNS] == ["uid_conflict", "pixel_duplicate"]
     connection.execute(
         "INSERT INTO images SELECT *, count(*) OVER (PARTITION BY instance_key) > 1, "
@@ -99,8 +113,8 @@ def _fill(connection: duckdb.DuckDBPyConnection, layout: DatasetLayout, rejects:
             connection.execute(f'COMMENT ON COLUMN {table.name}."{column.name}" IS {_quoted(column.comment)}')
 
 
-def _add_shards(connection: duckdb.DuckDBPyConnection, layout: DatasetLayout, paths: list[Path]) -> None:
-    from radio_io.index.records import read_record_metadata
+def _add_shards(connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> None:
+    from radio_io.index.records import read_record_metadata  # pyarrow: a query must start without it
 
     rows = []
     for path in paths:
@@ -115,7 +129,7 @@ def _add_shards(connection: duckdb.DuckDBPyConnection, layout: DatasetLayout, pa
                 facts.split,
                 facts.bin_height,
                 facts.bin_width,
-                hashlib.sha256(path.read_bytes()).hexdigest(),
+                file_sha256(path),
                 facts.codec,
             )
         )
@@ -132,7 +146,7 @@ def _quoted(text: str) -> str:
 
 
 def _publish(local: Path, final: Path) -> str:
-    digest = hashlib.sha256(local.read_bytes()).hexdigest()
+    digest = file_sha256(local)
     with atomic.staged(final) as temp, atomic.storage_errors(final):
         shutil.copyfile(local, temp)
     return digest

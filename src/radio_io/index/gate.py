@@ -60,8 +60,6 @@ def checked_select(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
     """
     _check_text(sql)
     node = _select_node(connection, sql)
-    if '"cte_map":{"map":[{' in json.dumps(node, separators=(",", ":")):
-        raise QueryError("WITH is not accepted; put the inner SELECT into brackets after FROM")
     _walk(node, SELECT_CLASSES, FUNCTIONS | AGGREGATES, None)
     _prepare(connection, sql)
     return sql
@@ -118,6 +116,8 @@ def _check_node(
         _check_column(node["column_names"], columns)
     if kind is None and node.get("type") == "RECURSIVE_CTE_NODE":
         raise QueryError("recursive queries are not allowed")
+    if node.get("cte_map", {}).get("map"):
+        raise QueryError("WITH is not accepted; put the inner SELECT into brackets after FROM")
     if "from_table" in node:
         _check_source(node["from_table"])
 

@@ -44,6 +44,13 @@ class Request:
     timeout_s: float = 60.0
 
 
+def limit_memory() -> None:
+    """Bound the address space of this process: some functions of SQL ignore DuckDB's own limit."""
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if hard == resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE_BYTES, hard))
+
+
 def run_query(root: Path, request: Request, output_format: str, out: Path | None) -> None:
     """Print the answer in `output_format`: table, csv, json or parquet (which needs `out`).
 
@@ -51,9 +58,6 @@ def run_query(root: Path, request: Request, output_format: str, out: Path | None
         QueryError: The query is refused or takes too long.
         DatasetError: There is no index.
     """
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    if hard == resource.RLIM_INFINITY:
-        resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE_BYTES, hard))
     with open_index(root) as connection, _time_limit(connection, request.timeout_s):
         names, rows = _answer(connection, request)
         if output_format == "parquet" and out is not None:
@@ -75,9 +79,8 @@ def _answer(connection: duckdb.DuckDBPyConnection, request: Request) -> tuple[li
     else:
         condition = checked_predicate(connection, request.where) if request.where else "true"
         chosen = "count(*) AS count" if request.count else _columns(request)
-        order = "" if request.count else " ORDER BY shard_id, image_offset"
         limit = f" LIMIT {request.limit}" if request.limit is not None else ""
-        statement = f"SELECT {chosen} FROM images WHERE ({condition}){order}{limit}"  # noqa: S608 - checked above
+        statement = f"SELECT {chosen} FROM images WHERE ({condition}){limit}"  # noqa: S608 - checked above
     try:
         cursor = connection.execute(statement)
     except duckdb.Error as error:

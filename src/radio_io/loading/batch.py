@@ -53,7 +53,6 @@ class LoaderConfig:
         workers: Decoding threads; None takes one a core that this process may use.
         prefetch_packs: Packs that wait decoded for the trainer at most.
         max_bad: Damaged images tolerated by this process before the run stops.
-        pin_memory: Page-locked packs; None pins where CUDA is available.
     """
 
     patch_size: int = 48
@@ -67,7 +66,6 @@ class LoaderConfig:
     workers: int | None = None
     prefetch_packs: int = 2
     max_bad: int = 100
-    pin_memory: bool | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""

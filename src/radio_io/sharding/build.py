@@ -23,7 +23,7 @@ from radio_io.config import BuildConfig
 from radio_io.dataset_file import DatasetFile, describe_dataset, read_dataset_file, require_same, write_dataset_file
 from radio_io.errors import StorageError
 from radio_io.executors import Interruption, UnitFailure, graceful_interrupt, run_units
-from radio_io.index.catalog import build_index
+from radio_io.index.catalog import build_index, indexed_rejects
 from radio_io.index.records import ShardMetadata, read_record_metadata
 from radio_io.layout import DatasetLayout
 from radio_io.privacy.pseudonyms import Pseudonymizer
@@ -142,7 +142,8 @@ class Published:
 def publish_index(layout: DatasetLayout, content: DatasetFile) -> Published:
     """Build `index.duckdb` from what is finished and write its checksum and counts to `dataset.json`."""
     shards = tuple(read_record_metadata(path) for path in layout.record_paths())
-    rejects = tuple(_reject_rows(layout))
+    # A copy of the dataset alone has no lists of rejected files: the counts of its index are all there is.
+    rejects = tuple(_reject_rows(layout) if layout.scan_dir.exists() else indexed_rejects(layout.root))
     digest = build_index(layout, rejects)
     images = sum(shard.num_images for shard in shards)
     final = dataclasses.replace(content, num_images=images, num_shards=len(shards), index_sha256=digest)

@@ -15,16 +15,16 @@ from radio_io.codecs.registry import get_codec
 from radio_io.dataset_file import read_dataset_file
 from radio_io.errors import DatasetError, RadioError
 from radio_io.executors import UnitFailure, run_units
-from radio_io.index.catalog import open_index
+from radio_io.index.catalog import file_sha256, open_index
 from radio_io.index.records import ShardRecord, read_record
 from radio_io.index.row import ImageLocation, ImageRow
 from radio_io.layout import SHARD_SUFFIXES, DatasetLayout, Split
 from radio_io.progress import Progress
 from radio_io.sharding.dali_index import Member, encode_index
 from radio_io.sharding.sample import encode_metadata, pixel_hash
-from radio_io.sharding.write import END_OF_ARCHIVE, tar_member
+from radio_io.sharding.write import BLOCK, END_OF_ARCHIVE, member_size, tar_member
 
-ADVICE = "restore the shard from a copy, or delete its three files and the build's reject list, and build again"
+ADVICE = "restore the shard from a copy, or delete its record (.parquet) and run the build again"
 SHARD_TIMEOUT_S = 3600.0
 
 
@@ -112,32 +112,37 @@ def _shard_faults(layout: DatasetLayout, shard_id: str, record: ShardRecord, *, 
     if size != metadata.size_bytes:
         yield f"{shard_id}.tar: {size} bytes, its record says {metadata.size_bytes}; {ADVICE}"
         return
-    if quick:
-        return
-    data = tar_path.read_bytes()
-    if hashlib.sha256(data).hexdigest() != metadata.tar_sha256:
-        yield f"{shard_id}.tar: its SHA-256 is not that of its record; {ADVICE}"
+    if not quick:
+        yield from _content_faults(layout, shard_id, record)
+
+
+def _content_faults(layout: DatasetLayout, shard_id: str, record: ShardRecord) -> Iterator[str]:
+    """Faults of the bytes of a tar and its DALI index; one image is in memory at a time."""
     members: list[tuple[Member, ...]] = []
-    position = 0
-    for row, location in _placed_rows(record):
-        extension = get_codec(row.codec).extension
-        image = data[location.image_offset : location.image_offset + location.image_size]
-        yield from (
-            f"{shard_id}.tar, image {row.key}: {fault}; {ADVICE}" for fault in _image_faults(row, location, image)
-        )
-        text = encode_metadata(row)
-        expected = tar_member(f"{row.key}.{extension}", image) + tar_member(f"{row.key}.json", text)
-        if data[position : position + len(expected)] != expected:
-            yield f"{shard_id}.tar, image {row.key}: headers or JSON member differ from the record; {ADVICE}"
-        position += len(expected)
-        members.append(
-            (
-                Member(f"{row.key}.{extension}", location.image_offset, location.image_size),
-                Member(f"{row.key}.json", location.metadata_offset, location.metadata_size),
-            )
-        )
-    if data[position:] != END_OF_ARCHIVE:
+    digest = hashlib.sha256()
+    with layout.tar_path(shard_id).open("rb") as file:
+        for row, location in _placed_rows(record):
+            extension = get_codec(row.codec).extension
+            text = encode_metadata(row)
+            names = (f"{row.key}.{extension}", f"{row.key}.json")
+            data = file.read(member_size(location.image_size) + member_size(len(text)))
+            digest.update(data)
+            image = data[BLOCK : BLOCK + location.image_size]
+            where = f"{shard_id}.tar, image {row.key}"
+            yield from (f"{where}: {fault}; {ADVICE}" for fault in _image_faults(row, location, image))
+            if data != tar_member(names[0], image) + tar_member(names[1], text):
+                yield f"{where}: headers or JSON member differ from the record; {ADVICE}"
+            places = (location.image_offset, location.metadata_offset)
+            sizes = (location.image_size, location.metadata_size)
+            if (file.tell() - len(data) + BLOCK, len(text)) != (places[0], sizes[1]):
+                yield f"{where}: does not lie where its record says; {ADVICE}"
+            members.append(tuple(Member(*each) for each in zip(names, places, sizes, strict=True)))
+        rest = file.read()
+        digest.update(rest)
+    if rest != END_OF_ARCHIVE:
         yield f"{shard_id}.tar: does not end where its record says; {ADVICE}"
+    if digest.hexdigest() != record.metadata.tar_sha256:
+        yield f"{shard_id}.tar: its SHA-256 is not that of its record; {ADVICE}"
     idx_path = layout.idx_path(shard_id)
     if not idx_path.exists() or idx_path.read_bytes() != encode_index(members):
         yield f"{shard_id}.idx: is missing or does not fit the tar; delete it and run the build again"
@@ -172,7 +177,7 @@ def _strangers(layout: DatasetLayout, shard_ids: set[str]) -> Iterator[str]:
             shard_id = path.relative_to(layout.root).with_suffix("").as_posix()
             if path.suffix not in SHARD_SUFFIXES or shard_id not in shard_ids:
                 name = path.relative_to(layout.root).as_posix()
-                yield f"{name}: belongs to no finished shard; run the build again, which finishes or removes it"
+                yield f"{name}: belongs to no finished shard; run the build again; if it is still there, remove it"
 
 
 def _check_keys(checks: dict[str, _ShardCheck]) -> Iterator[str]:
@@ -191,7 +196,7 @@ def _check_index(
     if not layout.index.exists():
         yield f"index.duckdb: is missing; {advice}"
         return
-    if hashlib.sha256(layout.index.read_bytes()).hexdigest() != sha256:
+    if file_sha256(layout.index) != sha256:
         yield f"index.duckdb: its SHA-256 is not that of dataset.json; {advice}"
         return
     try:

@@ -114,6 +114,11 @@ def encode_sample(
     return image + tar_member(metadata_name, metadata), location, pair
 
 
+def member_size(content_size: int) -> int:
+    """Bytes of a member in a tar: header, content, padding."""
+    return BLOCK + content_size + -content_size % BLOCK
+
+
 def tar_member(name: str, content: bytes) -> bytes:
     """A USTAR member: header, content, padding to 512 bytes; mode 0644, time and owner 0.
 

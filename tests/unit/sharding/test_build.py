@@ -20,7 +20,8 @@ from radio_io.errors import DatasetError, KeyFileError, StorageError
 from radio_io.layout import DatasetLayout
 from radio_io.progress import NoProgress
 from radio_io.sharding.bins import Bins
-from radio_io.sharding.build import build_dataset, locked, scan
+from radio_io.sharding.build import build_dataset, locked, publish_index, scan
+from radio_io.sharding.info import dataset_info
 from radio_io.sharding.verify import verify_dataset
 from radio_io.synth import write_export
 
@@ -207,3 +208,12 @@ def test_a_scan_says_how_many_files_are_new(tmp_path):
     config = BuildConfig(dataset=tmp_path / "d", sources=(str(REAL_FILES),), workers=0)
     first, again = scan(config, NoProgress()), scan(config, NoProgress())
     assert (first.found, first.new, again.found, again.new) == (10, 10, 10, 0)
+
+
+def test_an_index_rebuilt_from_a_copy_alone_keeps_its_counts_of_rejects(built, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(built.root, copy)
+    before = dataset_info(copy)
+    publish_index(DatasetLayout(copy), read_dataset_file(copy))
+    assert before.rejects
+    assert dataset_info(copy) == before
