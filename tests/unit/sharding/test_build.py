@@ -123,8 +123,8 @@ def test_verify_finds_a_flipped_bit_anywhere(built, tmp_path, seed):
     assert verify_dataset(copy, NoProgress(), workers=0).faults == []
     generator = np.random.default_rng(seed)
     for path in sorted(p for p in copy.rglob("*") if p.is_file()):
-        if path.stat().st_size > 2_000_000:
-            continue  # the real radiographs: slow, and no different
+        if path.stat().st_size > 2_000_000 and seed:
+            continue  # the real radiographs take a second each: once is enough
         original = path.read_bytes()
         damaged = bytearray(original)
         damaged[int(generator.integers(len(damaged)))] ^= 1 << int(generator.integers(8))
