@@ -40,6 +40,7 @@ __all__ = [
     "read_before_pixels",
     "read_file",
     "read_header",
+    "unmapped_region",
 ]
 
 # HIPAA's Safe Harbor and good practice: ages above 89 single people out.
@@ -96,6 +97,11 @@ def header_record(parsed: ParsedFile, context: HeaderContext) -> HeaderRecord:
     refuse_kind(claims, context.modalities)
     refuse_pixels(claims, frames=context.frames, allow_burned_in=context.allow_burned_in)
     return _record(header, parsed, context, claims, sop_class)
+
+
+def unmapped_region(parsed: ParsedFile, context: HeaderContext) -> str | None:
+    """What the header calls the region where the rules know none: free text, for the private folder only."""
+    return context.region_rules.unmapped_text(region_view(_allowed(parsed.dataset)))
 
 
 def _allowed(dataset: Dataset) -> Dataset:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from radio_io import atomic
 from radio_io.config import BuildConfig
+from radio_io.dicom.header import read_file
 from radio_io.errors import ImageRejectedError, RadioError, RejectReason
 from radio_io.executors import UnitFailure, run_units
 from radio_io.layout import DatasetLayout
@@ -58,9 +59,13 @@ def build_shard_apart(config: BuildConfig, context: SampleContext, plan: ShardPl
 
 
 def _samples(context: SampleContext, files: tuple[PlannedFile, ...]) -> Iterator[Sample | FileReject]:
+    path, parsed = None, None
     for file in files:
         try:
-            yield make_sample(file.path, context)
+            if parsed is None or file.path != path:
+                path, parsed = file.path, None  # the last file goes before the next one comes
+                parsed = read_file(file.path)
+            yield make_sample(parsed, context, frame=file.frame)
         except ImageRejectedError as error:
             yield FileReject(path=file.path, reason=error.reason, detail=error.detail)
         except MemoryError:
