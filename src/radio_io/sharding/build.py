@@ -58,6 +58,7 @@ class BuildSummary:
     encoded_bytes: int = 0
     pixel_bytes: int = 0
     elapsed_s: float = 0.0
+    slowest_file_s: float = 0.0
     interrupted: bool = False
 
     @property
@@ -245,6 +246,7 @@ def _build_shards(
 
 def _count(summary: BuildSummary, receipt: ShardReceipt) -> None:
     summary.source_bytes += receipt.source_bytes
+    summary.slowest_file_s = max(summary.slowest_file_s, receipt.slowest_file_s)
     if receipt.written is not None:
         summary.new_shards += 1
         summary.new_images += receipt.written.num_images
