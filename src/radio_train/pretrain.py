@@ -32,7 +32,7 @@ from radio_train.model.mae import MaskedAutoencoder
 from radio_train.model.masking import mask_pack
 from radio_train.optimizer import learning_rate, make_optimizer
 from radio_train.reconstruct import reconstruction_sheet
-from radio_train.run_folder import Selection, load_table, loader_config, prepare_run
+from radio_train.run_folder import QUARANTINE_NAME, Selection, load_table, loader_config, prepare_run
 from radio_train.run_log import RunLog, StepMetrics
 
 VALIDATION_SEED = 0x7A11
@@ -140,7 +140,8 @@ class _Trainer:
         log = RunLog(self.run, first_step=state.global_step)
         restore = self._catch_signals()
         validation: float | None = None
-        loader = PackLoader(self.dataset, self.table, loader_config(self.config), state.order)
+        loading = loader_config(self.config, quarantine=self.run / QUARANTINE_NAME)
+        loader = PackLoader(self.dataset, self.table, loading, state.order)
         totals = _Totals()
         step = state.global_step
         try:
