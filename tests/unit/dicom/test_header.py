@@ -168,6 +168,11 @@ def test_shows_the_mapper_plain_text_of_allow_listed_attributes_only():
             "Modality absent, expected CR, DX, RG",
         ),
         ({"PixelData": None}, RejectReason.NO_PIXEL_DATA, "no PixelData element, or an empty one"),
+        (
+            {"PixelData": None, "FloatPixelData": ("OF", bytes(24))},
+            RejectReason.UNSUPPORTED_PIXELS,
+            "pixels in floating point, expected integers",
+        ),
         ({"PixelData": b""}, RejectReason.NO_PIXEL_DATA, "no PixelData element, or an empty one"),
         ({"SamplesPerPixel": 3}, RejectReason.NOT_GRAYSCALE, "SamplesPerPixel 3, expected 1"),
         ({"PhotometricInterpretation": "RGB"}, RejectReason.NOT_GRAYSCALE, "PhotometricInterpretation RGB, "),
