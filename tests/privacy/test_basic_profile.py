@@ -15,7 +15,7 @@ PROFILE = basic_profile()
 STORED_IN_PART = {
     Action.PSEUDONYM: {
         "PatientID", "IssuerOfPatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID",
-        "DeviceSerialNumber",
+        "DeviceSerialNumber", "AccessionNumber",
     },
     Action.COARSEN: {"PatientSex", "PatientAge", "PatientBirthDate"},
     Action.SHIFT: {"StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate"},

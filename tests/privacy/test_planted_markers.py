@@ -214,7 +214,7 @@ def test_every_attribute_that_is_read_holds_a_marker_in_the_export():
     planted = {keyword_for_tag(element.tag) for element in everything(0)}
     assert set(ATTRIBUTES) <= planted | NEEDED
     dropped = {keyword_for_tag(tag) for tag in profile_tags()} - set(ATTRIBUTES)
-    assert {"PatientName", "InstitutionName", "AccessionNumber", "OperatorsName", "PatientComments"} <= dropped
+    assert {"PatientName", "InstitutionName", "StudyID", "OperatorsName", "PatientComments"} <= dropped
 
 
 MISTAKES = (

@@ -150,6 +150,10 @@ class Pseudonymizer:
         """The pseudonym of a device; serial numbers are unique within a manufacturer only."""
         return self.keyed_hash("device", _tidy(serial), _tidy(manufacturer)).hex()
 
+    def accession(self, number: str) -> str:
+        """The pseudonym of an accession number, the number of an order, by which reports are found."""
+        return self.keyed_hash("accession", _tidy(number)).hex()
+
     def date_shift_days(self, patient_key: str) -> int:
         """Days by which all dates of a patient move back: whole weeks, 7 to 1,820 days."""
         number = int.from_bytes(self.keyed_hash("date-shift", person_of(patient_key))[:8], "big")

@@ -12,7 +12,7 @@ from radio_io.config import BuildConfig, SplitShares
 from radio_io.layout import DatasetLayout
 from radio_io.privacy.pseudonyms import Pseudonymizer, person_of
 from radio_io.sharding.plan import extend_plan, planned_shards
-from radio_io.sharding.scan import SCAN_SCHEMA
+from radio_io.sharding.scan_table import SCAN_SCHEMA
 
 PATIENTS = 100_000
 PSEUDONYMS = Pseudonymizer(bytes(range(32)))
@@ -33,7 +33,9 @@ def write_scan(layout, part, patients, *, files_each, issuer=""):
         "patient_key": keys,
         "rows": [1000] * count,
         "columns": [900] * count,
+        "frames": [1] * count,
         "region": ["Knee"] * count,
+        "unmapped": [None] * count,
         "modality": ["DX"] * count,
     }
     layout.scan_dir.mkdir(parents=True, exist_ok=True)
