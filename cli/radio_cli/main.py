@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from radio_cli import bins, index, key, query, replay, scan, shard, synth, train
+from radio_cli import bins, index, key, labels, query, replay, scan, shard, synth, train
 from radio_io.errors import RadioError
 
 EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 usage, 3 finished but with rejects above --max-reject-rate."
@@ -29,6 +29,7 @@ query.register(app)
 app.add_typer(bins.app, name="bins")
 app.add_typer(index.app, name="index")
 app.add_typer(key.app, name="key")
+app.add_typer(labels.app, name="labels")
 app.add_typer(train.app, name="train")
 replay.register(app)
 synth.register(app)

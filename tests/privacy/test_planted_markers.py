@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 import os
 import re
 import shutil
@@ -40,6 +41,21 @@ from unit.dicom.make_dicom import EXPLICIT, picture
 
 RADIO = str(Path(sys.executable).parent / "radio")
 REVIEWED = Path(__file__).with_name("reviewed_attributes.txt")
+SEVERAL = """
+import json, sys
+from pathlib import Path
+from radio_cli.main import main
+codes = []
+for arguments in json.loads(sys.argv[1]):
+    sys.argv, kept = ["radio", *arguments], sys.argv
+    try:
+        main()
+        codes.append(0)
+    except SystemExit as end:
+        codes.append(end.code or 0)
+    sys.argv = kept
+Path(sys.argv[2]).write_text(json.dumps(codes))
+"""
 
 
 @dataclass
@@ -66,6 +82,20 @@ class Pipeline:
         self.printed[f"{len(self.printed)} radio {' '.join(arguments)[:60]}"] = done.stdout + b"\n" + done.stderr
         assert done.returncode in codes, done.stderr.decode()
         return done.stdout
+
+    def radios(self, *commands: tuple[int | str, ...]) -> None:
+        """Several commands in one process, each with the exit code that it has to have."""
+        arguments = json.dumps([list(command[1:]) for command in commands])
+        done = subprocess.run(
+            [sys.executable, "-c", SEVERAL, arguments, str(self.work / "codes")],
+            capture_output=True,
+            cwd=self.work,
+            env=self.environment(),
+            check=False,
+        )
+        self.printed[f"{len(self.printed)} several"] = done.stdout + b"\n" + done.stderr
+        codes = json.loads((self.work / "codes").read_text())
+        assert codes == [command[0] for command in commands], done.stderr.decode()
 
     def killed_build(self) -> None:
         """A build that dies with all its processes as soon as it begins to write."""
@@ -110,16 +140,30 @@ def pipeline(tmp_path_factory) -> Pipeline:
     run.killed_build()
     run.radio("shard", "build", str(run.export), "--max-reject-rate", "0.1", "--workers", "2", codes=(3,))
     run.radio("shard", "build", str(run.export), "--json", "--workers", "1")
-    run.radio("query", "true", "--columns", "*", "--format", "json")
-    run.radio("query", "true", "--columns", "*", "--format", "parquet", "--out", "all.parquet")
-    run.radio("query", "--sql", "SELECT * FROM images", "--format", "csv", "--out", "all.csv")
-    run.radio("query", f"region='{next(iter(MARKERS))}'", codes=(0, 2))
-    run.radio("rejects")
-    run.radio("shard", "verify", "--workers", "1")
-    run.radio("shard", "info")
-    run.radio("index", "rebuild")
-    run.radio("key", "check")
+    run.radios(
+        *((0, "shard", name) for name in ("verify", "info", "ls")),
+        *((0, *names) for names in (("index", "rebuild"), ("key", "check"), ("key", "show-id"), ("rejects",))),
+        *planted_labels(run.export.parent),
+        (0, "query", "true", "--columns", "*", "--format", "json"),
+        (0, "query", "true", "--columns", "*", "--format", "parquet", "--out", "all.parquet"),
+        (0, "query", "--sql", "SELECT * FROM images JOIN labels USING (key)", "--format", "csv", "--out", "all.csv"),
+        (2, "query", "regoin='Knee'"),
+    )
     return run
+
+
+def planted_labels(folder: Path) -> list[tuple[int | str, ...]]:
+    """Imports of labels by two identifiers from files outside the working folder, good ones and refused ones."""
+    commands: list[tuple[int | str, ...]] = []
+    for keyword in ("AccessionNumber", "PatientID"):
+        table = folder / f"{keyword}.csv"
+        datasets = [everything(number) for number in range(12)]
+        rows = [f"{dataset[keyword].value},{dataset.PatientName},yes" for dataset in datasets]
+        table.write_text(f"{keyword},{STEM}name,{STEM}label\n" + "\n".join(rows) + "\n", encoding="utf-8")
+        arguments = ("labels", "import", f"../{table.name}", "--id-column", keyword, "--task", keyword)
+        commands.append((0, *arguments, "--label-column", f"{STEM}label"))
+        commands.append((2, *arguments, "--label-column", f"{STEM}name", "--replace"))
+    return commands
 
 
 def test_builds_what_can_be_built_and_rejects_the_rest(pipeline):

@@ -125,7 +125,7 @@ class Pseudonymizer:
         that of nobody: no stored image has it, since the header stage always has a content digest to fall back to.
         """
         patient_id = _tidy(patient_id)
-        if patient_id and not _is_placeholder(patient_id):
+        if patient_id and not is_placeholder(patient_id):
             halves = self.keyed_hash("patient", patient_id), self.keyed_hash("patient-of", patient_id, _tidy(issuer))
             return "".join(half[:8].hex() for half in halves)
         return self._first("patient-without-id", *fallback_uids)
@@ -182,6 +182,12 @@ def person_of(patient_key: str) -> str:
     return patient_key[:PERSON_DIGITS]
 
 
+def is_placeholder(patient_id: str) -> bool:
+    """Whether an ID stands for nobody in particular, such as UNKNOWN or 000000."""
+    compact = "".join(patient_id.upper().split())
+    return compact in PLACEHOLDER_IDS or not compact.strip("0-._?*xX^")
+
+
 def _encode(text: str) -> bytes:
     # Headers and file names can hold lone surrogates; this encoding maps different strings to different bytes.
     return text.encode("utf-8", "surrogatepass")
@@ -189,11 +195,6 @@ def _encode(text: str) -> bytes:
 
 def _tidy(identifier: str) -> str:
     return identifier.strip(" \t\r\n\0")
-
-
-def _is_placeholder(patient_id: str) -> bool:
-    compact = "".join(patient_id.upper().split())
-    return compact in PLACEHOLDER_IDS or not compact.strip("0-._?*xX^")
 
 
 def _refuse_inside_dataset(path: Path, dataset: str | Path | None) -> None:
