@@ -35,8 +35,10 @@ def build(folder, seeds):
     summary = json.loads(ended.stdout)
     assert summary["found"] == len(seeds)
     assert summary["images"] + sum(summary["rejects"].values()) == len(seeds) + summary["extra_frames"]
-    # Nothing may need the redo of a shard, nor run to its limit of time or memory.
-    assert not summary["rejects"].keys() & {"WORKER_CRASHED", "TIMEOUT", "OUT_OF_MEMORY"}, summary["rejects"]
+    # No file may crash a worker, run to its limit of time or memory, or meet a mistake of ours.
+    assert not summary["rejects"].keys() & {"WORKER_CRASHED", "TIMEOUT", "OUT_OF_MEMORY", "INTERNAL_ERROR"}, summary[
+        "rejects"
+    ]
     assert summary["slowest_file_s"] < FILE_SECONDS
     command = [sys.executable, "-m", "radio_cli.main", "shard", "verify", "--dataset", str(folder / "shards")]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0

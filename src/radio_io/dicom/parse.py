@@ -9,7 +9,7 @@ import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -53,9 +53,9 @@ class ParsedFile:
     """A file as a dataset of raw elements, which pydicom converts at access.
 
     `dataset` holds allow-listed attributes only after `read_before_pixels`, everything after `read_file`; then its
-    `file_meta` names the transfer syntax, so that pydicom can decode the pixels too. `damage` says where the dataset
-    breaks off before its pixel data; `has_float_pixels` that it has floating-point instead of integer pixels.
-    `content_digest` (SHA-256 of the file) is there where SOPInstanceUID is empty.
+    `file_meta` names the transfer syntax, so that pydicom can decode the pixels too, and PixelData is a memoryview.
+    `damage` says where the dataset breaks off before its pixel data; `has_float_pixels` that it has floating-point
+    instead of integer pixels. `content_digest` (SHA-256 of the file) is there where SOPInstanceUID is empty.
     """
 
     dataset: Dataset
@@ -227,7 +227,8 @@ def _add_pixels(found: Scan, source: ByteSource, encoding: Encoding) -> None:
             end, _ = end_of_items(source, pixels.start, encoding)
         except DamageError:
             end = source.size
-    tag, value = BaseTag(PIXEL_DATA), source.take(pixels.start, end - pixels.start)
+    # A view: copying the pixels of an uncompressed file takes as long as everything else about it.
+    tag, value = BaseTag(PIXEL_DATA), cast("bytes", source.view(pixels.start, end - pixels.start))
     vr = pixels.vr if pixels.vr in {"OB", "OW"} else None
     found.elements[tag] = RawDataElement(tag, vr, pixels.length, value, pixels.start, vr is None, encoding.little)
 

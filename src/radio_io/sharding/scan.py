@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,7 @@ from radio_io.config import BuildConfig
 from radio_io.dicom.header import HeaderContext, HeaderRecord, header_record, read_before_pixels, unmapped_region
 from radio_io.dicom.regions import UNKNOWN
 from radio_io.dicom.walk import FoundFile, UnusablePath, walk_sources
-from radio_io.errors import ImageRejectedError
+from radio_io.errors import ImageRejectedError, internal_error
 from radio_io.executors import UnitFailure, run_units
 from radio_io.layout import DatasetLayout
 from radio_io.progress import Progress
@@ -124,23 +125,32 @@ def _number_of_images(header: HeaderRecord, context: HeaderContext, size_bytes: 
 def _scan_file(context: HeaderContext, found: FoundFile | UnusablePath) -> ScanRow:
     if isinstance(found, UnusablePath):
         return ScanRow(path=found.path, size_bytes=0, modified_ns=0, reason=found.reason.value, detail=found.detail)
-    place = {"path": found.path, "size_bytes": found.size_bytes, "modified_ns": found.modified_ns}
+    place: dict[str, Any] = {"path": found.path, "size_bytes": found.size_bytes, "modified_ns": found.modified_ns}
     try:
         parsed = read_before_pixels(found.path)
         header = header_record(parsed, context)
+        unmapped = unmapped_region(parsed, context) if header.region == UNKNOWN else None
     except ImageRejectedError as error:
-        return ScanRow(**place, reason=error.reason.value, detail=error.detail)  # pyright: ignore[reportArgumentType]
+        return _rejected(place, error)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - one file of a hundred thousand must not end the scan
+        return _rejected(place, internal_error(error))
     return ScanRow(
-        **place,  # pyright: ignore[reportArgumentType]
+        **place,
         instance_key=header.instance_key,
         patient_key=header.patient_key,
         rows=header.rows,
         columns=header.columns,
         frames=_number_of_images(header, context, found.size_bytes),
         region=header.region,
-        unmapped=unmapped_region(parsed, context) if header.region == UNKNOWN else None,
+        unmapped=unmapped,
         modality=header.modality,
     )
+
+
+def _rejected(place: dict[str, Any], error: ImageRejectedError) -> ScanRow:
+    return ScanRow(**place, reason=error.reason.value, detail=error.detail)
 
 
 def _one_by_one(

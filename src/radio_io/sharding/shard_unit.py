@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from radio_io import atomic
 from radio_io.config import BuildConfig
 from radio_io.dicom.header import read_file
-from radio_io.errors import ImageRejectedError, RadioError, RejectReason
+from radio_io.errors import ImageRejectedError, RadioError, RejectReason, internal_error
 from radio_io.executors import UnitFailure, run_units
 from radio_io.layout import DatasetLayout
 from radio_io.sharding.plan import PlannedFile, ShardPlan
@@ -77,6 +77,9 @@ def _samples(context: SampleContext, files: tuple[PlannedFile, ...]) -> Iterator
             raise
         except RadioError as error:
             yield FileReject(path=file.path, reason=RejectReason.CORRUPT_PIXELS, detail=type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - one file of a hundred thousand must not end the build
+            rejected = internal_error(error)
+            yield FileReject(path=file.path, reason=rejected.reason, detail=rejected.detail)
 
 
 def _samples_apart(

@@ -216,7 +216,7 @@ def test_takes_a_delimiter_inside_a_fragment_for_pixels():
     frame = b"ab" + struct.pack("<HHL", 0xFFFE, 0xE0DD, 0) + b"cd"
     data = dicom_bytes({"PixelData": None}, label=JPEG_LOSSLESS)
     data += element(0x7FE00010, "OB", fragments(frame), length=UNDEFINED)
-    assert frame in read_file(data).dataset.PixelData
+    assert frame in bytes(read_file(data).dataset.PixelData)
 
 
 def test_gives_what_there_is_of_cut_pixels():

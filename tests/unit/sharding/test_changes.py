@@ -4,13 +4,14 @@ import os
 
 import duckdb
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from radio_io.config import BuildConfig, FramePolicy
 from radio_io.errors import RejectReason, UsageError
 from radio_io.layout import DatasetLayout
 from radio_io.progress import NoProgress
-from radio_io.sharding import retry
+from radio_io.sharding import retry, shard_unit
 from radio_io.sharding.build import build_dataset, scan
 from radio_io.sharding.retry import parse_reasons, request_retry
 from radio_io.sharding.verify import verify_dataset
@@ -195,3 +196,23 @@ def test_lists_names_of_regions_that_many_patients_have(tmp_path):
 
 def test_the_fixture_is_a_radiograph():
     assert RADIOGRAPH["Modality"] == "CR"
+
+
+def test_a_mistake_of_ours_costs_one_file_and_says_where(tmp_path, monkeypatch):
+    for seed in range(3):
+        write(tmp_path / "src" / f"{seed}.dcm", seed)
+    original = shard_unit.make_sample
+
+    def fails_for_one(parsed, context, *, frame):
+        if parsed.dataset.PatientID == "patient 1":
+            raise KeyError("Muster^Erika")
+        return original(parsed, context, frame=frame)
+
+    monkeypatch.setattr(shard_unit, "make_sample", fails_for_one)
+    summary = build_dataset(config(tmp_path), NoProgress())
+    assert (summary.images, summary.rejects) == (2, {"INTERNAL_ERROR": 1})
+    lists = [pq.read_table(path) for path in DatasetLayout(tmp_path / "d").rejects_dir.glob("*/*/*.parquet")]
+    (detail,) = [detail for table in lists for detail in table["detail"].to_pylist()]
+    assert detail.startswith("KeyError at ")
+    assert "test_changes.py:" in detail
+    assert "Muster" not in detail
