@@ -142,6 +142,11 @@ def info(dataset: DatasetOption = None, as_json: JsonOption = False) -> None:
         f"{found.images:,} images of {found.patients:,} patients in {found.shards} shards, "
         f"{format_size(found.size_bytes)}, compressed {found.compression:.2f}x"
     )
+    if found.doubtful_ids or found.mixed_studies:
+        typer.echo(
+            f"in doubt: {found.doubtful_ids:,} patient IDs with several issuers or none (one split each), "
+            f"{found.mixed_studies:,} studies with several patients (see docs/privacy.md)"
+        )
     for title, name, counts in (
         ("Splits", "split", found.splits),
         ("Regions", "region", found.regions),

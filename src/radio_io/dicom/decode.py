@@ -18,6 +18,7 @@ from pydicom.tag import Tag
 from radio_io.dicom.bits import BitsSource, Cells, Pixels, settle_bits
 from radio_io.dicom.codestream import CodestreamInfo, CodestreamKind
 from radio_io.dicom.decoders import decode_codestream, within_precision
+from radio_io.dicom.encoding import is_known_syntax
 from radio_io.dicom.frames import check_native_length, is_encapsulated, read_frame, swapped_pairs
 from radio_io.dicom.jpeg import read_jpeg
 from radio_io.dicom.jpeg2000 import read_jpeg2000
@@ -167,7 +168,9 @@ def _check_label(data: bytes | memoryview, header: PixelHeader, syntax: str) -> 
     if syntax in NATIVE:
         return
     if not COMPRESSED.fullmatch(syntax):
-        detail = f"transfer syntax {syntax} is none of the uncompressed, JPEG, JPEG-LS, JPEG 2000, HTJ2K and RLE ones"
+        # An unregistered UID is a hospital's own: its text is not told.
+        name = syntax if is_known_syntax(syntax) else "of no registered UID"
+        detail = f"transfer syntax {name} is none of the uncompressed, JPEG, JPEG-LS, JPEG 2000, HTJ2K and RLE ones"
         raise ImageRejectedError(RejectReason.UNSUPPORTED_TRANSFER_SYNTAX, detail)
     expected = header.frame_bytes * header.frames
     if len(data) not in (expected, expected + 1):

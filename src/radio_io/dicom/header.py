@@ -59,6 +59,7 @@ class _Keys:
     patient: str
     study: str
     series: str
+    accession: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -190,6 +191,7 @@ def _record(
         study_date_shifted=patient.studied.shifted,
         study_year=patient.studied.year,
         is_synthetic=term(header, "SyntheticData") == "YES",
+        accession_key=keys.accession,
     )
 
 
@@ -200,6 +202,7 @@ def _keys(header: Dataset, parsed: ParsedFile, context: HeaderContext) -> _Keys:
     instance = identifier(header, "SOPInstanceUID")
     # Only a parsed file that was built by hand has neither; its dataset then is nobody's.
     content = parsed.content_digest or "no content"
+    accession = identifier(header, "AccessionNumber")
     pseudonyms = context.pseudonyms
     return _Keys(
         instance=pseudonyms.instance(instance, content),
@@ -213,6 +216,7 @@ def _keys(header: Dataset, parsed: ParsedFile, context: HeaderContext) -> _Keys:
         ),
         study=pseudonyms.study(study, series, instance, content),
         series=pseudonyms.series(series, instance, content),
+        accession=pseudonyms.accession(accession) if accession else None,
     )
 
 

@@ -114,3 +114,4 @@ class HeaderRecord:
     study_date_shifted: date | None
     study_year: int | None
     is_synthetic: bool
+    accession_key: str | None

@@ -91,6 +91,7 @@ class ImageRow:
     polarity_suspect: float
     sharpness: float
     frame_number: int
+    accession_key: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

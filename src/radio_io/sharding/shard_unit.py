@@ -159,7 +159,8 @@ def _place(sample: Sample) -> str:
 def write_rejects(layout: DatasetLayout, shard_id: str, rejects: list[FileReject], *, num_images: int) -> None:
     """Write the rejected files of a shard into the private folder; its presence says that the shard is done."""
     path = layout.shard_rejects_path(shard_id)
-    atomic.make_folder(path.parent, mode=0o700)
+    for folder in (layout.rejects_dir, path.parent.parent, path.parent):
+        atomic.make_folder(folder, mode=0o700)  # a parent that it makes on the way would be open to others
     columns = {
         "path": [os.fsencode(reject.path) for reject in rejects],
         "reason": [reject.reason.value for reject in rejects],

@@ -103,6 +103,7 @@ def test_describes_a_radiograph():
         study_date_shifted=date(2020, 3, 11) - timedelta(PSEUDONYMS.date_shift_days(PSEUDONYMS.patient("4711"))),
         study_year=None,
         is_synthetic=False,
+        accession_key=None,
     )
 
 
@@ -472,6 +473,11 @@ def planted():
     for tag, (vr, _, _, _, keyword) in DicomDictionary.items():
         if vr in texts and tag >> 16 in groups and keyword not in kept:
             yield tag, (vr, f"{MARKER}{tag:08X}".encode())
+
+
+def test_stores_the_accession_number_as_a_pseudonym():
+    assert record({"AccessionNumber": " A-77 "}).accession_key == PSEUDONYMS.accession("A-77")
+    assert record({"AccessionNumber": " "}).accession_key is None
 
 
 def test_lets_no_planted_value_through():
