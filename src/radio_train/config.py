@@ -66,7 +66,11 @@ class OptimizerConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunConfig:
-    """How long, how exactly, how often saved. `max_steps` 0 runs all epochs; `precision` is bf16 or fp32."""
+    """How long, how exactly, how often saved.
+
+    `max_steps` 0 runs all epochs; `precision` is bf16 or fp32; `ema` is the decay of averaged weights (such as 0.999),
+    0 keeps none; `keep_checkpoints` are kept beside the one with the best validation loss.
+    """
 
     epochs: int = 10
     warmup_epochs: float = 5.0
@@ -77,6 +81,7 @@ class RunConfig:
     save_every_steps: int = 100
     keep_checkpoints: int = 2
     validation_images: int = 512
+    ema: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -199,3 +204,5 @@ def _check(config: PretrainConfig) -> None:
     ):
         if value < 1:
             raise ConfigError(f"{name} is {value}; expected at least 1")
+    if not 0 <= config.run.ema < 1:
+        raise ConfigError(f"run.ema is {config.run.ema}; expected at least 0 and less than 1, such as 0.999")
