@@ -74,7 +74,9 @@ def train(dataset: Path, run: Path, seconds: float, settings: list[str]) -> floa
 
     def report(metrics) -> None:  # noqa: ANN001
         if metrics.step % 50 == 0:
-            print(f"step {metrics.step}/{steps} loss {metrics.loss:.5f} {metrics.images_per_s:.1f} images/s", flush=True)
+            print(
+                f"step {metrics.step}/{steps} loss {metrics.loss:.5f} {metrics.images_per_s:.1f} images/s", flush=True
+            )
 
     run_pretrain(config, dataset, run, report=report)
     return time.perf_counter() - began_s
@@ -115,7 +117,9 @@ def show(run: Path, seconds: float, scores: dict[str, dict[str, float]]) -> None
     """Print the table and the curve."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     summary = json.loads((run / "summary.json").read_text())
-    print(f"{platform.processor() or platform.machine()}, {len(os.sched_getaffinity(0))} cores, torch {torch.__version__}")
+    print(
+        f"{platform.processor() or platform.machine()}, {len(os.sched_getaffinity(0))} cores, torch {torch.__version__}"
+    )
     print(f"{summary['steps']} steps, {summary['epochs']:.1f} epochs, {seconds / 60:.1f} minutes")
     print(f"{summary['images_per_s']:.1f} images/s, data wait {summary['data_wait']:.1%}, MFU {summary['mfu']:.1%}")
     print("step  loss (mean of the tenth that ends there)")

@@ -35,6 +35,24 @@ class DataConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ReadingConfig:
+    """How bytes come from storage; a run may be resumed with other values.
+
+    `store` is a folder or URL of the shards where they do not lie in the dataset; `cache` a folder on a local disk that
+    may hold `cache_size`; `memory` bounds the encoded images that are read ahead, `range` one request, `streams` the
+    requests under way. Sizes are such as 16MB, 800GB.
+    """
+
+    store: str = ""
+    cache: str = ""
+    cache_size: str = "100GB"
+    memory: str = "4GB"
+    range: str = "16MB"
+    streams: int = 8
+    timeout_s: float = 300.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class OptimizerConfig:
     """AdamW, and the cosine schedule with linear warm-up, per step."""
 
@@ -73,6 +91,7 @@ class PretrainConfig:
     preset: str = "vit-mae-b48"
     model: MaeConfig = field(default_factory=MaeConfig)
     data: DataConfig = field(default_factory=DataConfig)
+    reading: ReadingConfig = field(default_factory=ReadingConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     run: RunConfig = field(default_factory=RunConfig)
 

@@ -13,11 +13,15 @@ from typing import Any
 from radio_io import atomic
 from radio_io.errors import TrainingError
 from radio_io.loading.batch import RESOLUTIONS, BatchPolicy, LoaderConfig, ScaleMode
+from radio_io.loading.reading import ReadConfig, parse_size
 from radio_io.loading.table import ImageTable, load_image_table
 from radio_train.checkpoint import best_checkpoint, checkpoints, load_checkpoint, read_tensors
-from radio_train.config import PretrainConfig, config_from_dict
+from radio_train.config import PretrainConfig, ReadingConfig, config_from_dict
 from radio_train.ema import PREFIX
 from radio_train.model.mae import MaskedAutoencoder
+
+QUARANTINE_NAME = "quarantine.jsonl"
+"""The damaged images of a run, a line for each step that wanted one, and what replaced it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,8 +44,12 @@ def load_table(config: PretrainConfig, dataset: Path, split: str, selection: Sel
     )
 
 
-def loader_config(config: PretrainConfig, *, shuffle: bool = True) -> LoaderConfig:
-    """What the loader is told."""
+def loader_config(config: PretrainConfig, *, shuffle: bool = True, quarantine: Path | None = None) -> LoaderConfig:
+    """What the loader is told; damaged images are noted in `quarantine`.
+
+    Raises:
+        UsageError: A size is none.
+    """
     return LoaderConfig(
         patch_size=config.model.patch_size,
         policy=BatchPolicy(config.data.policy),
@@ -52,6 +60,20 @@ def loader_config(config: PretrainConfig, *, shuffle: bool = True) -> LoaderConf
         halvings=RESOLUTIONS[config.data.resolution],
         workers=config.data.workers or None,
         max_bad=config.data.max_bad,
+        quarantine=quarantine,
+        reading=_reading(config.reading),
+    )
+
+
+def _reading(config: ReadingConfig) -> ReadConfig:
+    return ReadConfig(
+        store=config.store or None,
+        cache=Path(config.cache) if config.cache else None,
+        cache_bytes=parse_size(config.cache_size),
+        read_ahead_bytes=parse_size(config.memory),
+        range_bytes=parse_size(config.range),
+        streams=config.streams,
+        timeout_s=config.timeout_s,
     )
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,7 +34,7 @@ from radio_train.model.flops import pretraining_flops
 from radio_train.model.mae import MaskedAutoencoder
 from radio_train.model.masking import mask_pack
 from radio_train.optimizer import learning_rate
-from radio_train.run_folder import Selection, loader_config
+from radio_train.run_folder import QUARANTINE_NAME, Selection, loader_config
 from radio_train.run_log import StepMetrics
 from radio_train.stop_signals import StopSignals
 from radio_train.validation import autocast, loss_units, loss_units_of_step, on_device, validation_loss
@@ -106,7 +107,7 @@ class Trainer:
         loader = PackLoader(
             job.dataset,
             job.table,
-            loader_config(self.config),
+            loader_config(self.config, quarantine=job.run / QUARANTINE_NAME),
             state.order,
             rank=self.ranks.rank,
             world_size=self.ranks.world_size,
@@ -274,6 +275,9 @@ def longest_image(table: ImageTable, config: PretrainConfig) -> int:
 
     In bins that of the largest bin.
     """
-    patch, bins = config.model.patch_size, config.data.policy == BatchPolicy.BINS
-    grids = table.bin_grids(patch) if bins else table.grids(patch)
-    return int(grids.astype("int64").prod(axis=1).max()) + 1
+    patch = config.model.patch_size
+    if config.data.policy == BatchPolicy.BINS:
+        grids = table.bin_grids_of(np.arange(len(table)), patch)
+    else:
+        grids = table.grids(patch)
+    return int(grids.astype(np.int64).prod(axis=1).max()) + 1
