@@ -1,7 +1,8 @@
 """Does pre-training learn anything? A whole experiment on the CPU, on synthetic radiographs.
 
-Makes an export and shards, pre-trains `tiny` for at most some minutes, embeds all images with the trained and with random
-weights, and fits the same linear probe of the body region on both: on patients of the train split, tested on others.
+Makes an export and shards, pre-trains `tiny` for at most some minutes, embeds all images with the trained and with
+random weights, and fits the same linear probe of the body region on both: on patients of the train split, tested on
+others.
 
     python bench/train_probe.py --out probe --images 2000 --minutes 18
 """
@@ -22,7 +23,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from radio_io.config import BuildConfig
-from radio_io.index.query import run_query
+from radio_io.index.catalog import open_index
 from radio_io.progress import NoProgress
 from radio_io.sharding.build import build_dataset
 from radio_io.synth import write_export
@@ -67,7 +68,7 @@ def train(dataset: Path, run: Path, seconds: float, settings: list[str]) -> floa
         return float(json.loads((run / "summary.json").read_text())["elapsed_s"])
     times: list[float] = []
     trial = load_config("tiny", assignments=[*settings, f"run.max_steps={CALIBRATION_STEPS}"])
-    run_pretrain(trial, dataset, run.with_name("trial"), report=lambda metrics: times.append(metrics.seconds))
+    run_pretrain(trial, dataset, run.with_name("trial"), report=lambda each: times.append(each.seconds))
     step_s = float(np.mean(times[2:]))
     steps = int(seconds * 0.92 / step_s)  # the rest goes to validation and sheets
     config = load_config("tiny", assignments=[*settings, f"run.max_steps={steps}"])
@@ -109,8 +110,9 @@ def probe(dataset: Path, run: Path, out: Path) -> dict[str, dict[str, float]]:
 
 def regions_of(dataset: Path) -> dict[str, tuple[str, str]]:
     """Region and split of each image, by key, without those whose region is unknown."""
-    result = run_query(dataset, sql="SELECT key, region, split FROM images WHERE region IS NOT NULL")
-    return {row[0]: (row[1], row[2]) for row in result.rows}
+    with open_index(dataset) as index:
+        rows = index.execute("SELECT key, region, split FROM images WHERE region IS NOT NULL").fetchall()
+    return {str(key).replace("-", ""): (region, split) for key, region, split in rows}
 
 
 def show(run: Path, seconds: float, scores: dict[str, dict[str, float]]) -> None:
