@@ -27,6 +27,7 @@ from radio_io.index.catalog import build_index, indexed_rejects
 from radio_io.index.records import ShardMetadata, read_record_metadata
 from radio_io.layout import DatasetLayout
 from radio_io.privacy.pseudonyms import Pseudonymizer
+from radio_io.privacy.tombstones import read_tombstones
 from radio_io.progress import Progress
 from radio_io.sharding.plan import ShardPlan, extend_plan, plan_rejects, planned_shards
 from radio_io.sharding.retry import finish_retry, request_retry
@@ -104,11 +105,19 @@ def build_dataset(
     layout = DatasetLayout(config.dataset)
     pseudonyms = open_key(config)
     with locked(layout):
+        _finish_withdrawal(layout)
         request_retry(layout, retry)
         finish_retry(layout)
         summary = _build(config, layout, pseudonyms, progress)
     summary.elapsed_s = time.monotonic() - started_s
     return summary
+
+
+def _finish_withdrawal(layout: DatasetLayout) -> None:
+    if read_tombstones(layout).pending is not None:
+        from radio_io.sharding.forget import finish_forget  # it publishes the index by this module
+
+        finish_forget(layout)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ Comes in: a path and a `SampleContext`. Goes out: `Sample`, the encoded image wi
 import datetime
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,9 @@ from radio_io.dicom.regions import RegionRules
 from radio_io.dicom.render import Radiograph, render, render_parameters
 from radio_io.errors import ImageRejectedError, RejectReason
 from radio_io.index.row import ImageRow
+from radio_io.layout import DatasetLayout
 from radio_io.privacy.pseudonyms import Pseudonymizer
+from radio_io.privacy.tombstones import Tombstones, read_tombstones
 from radio_io.sharding.bins import Bins
 
 
@@ -34,6 +36,7 @@ class SampleContext:
     splits: SplitShares
     codec: str
     render: str
+    withdrawn: Tombstones = field(default_factory=Tombstones)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,6 +80,7 @@ def sample_context(config: BuildConfig, pseudonyms: Pseudonymizer) -> SampleCont
         splits=config.splits,
         codec=config.codec,
         render=config.render.value,
+        withdrawn=read_tombstones(DatasetLayout(config.dataset)),
     )
 
 
@@ -87,6 +91,8 @@ def make_sample(parsed: ParsedFile, context: SampleContext, *, frame: int = 0) -
         ImageRejectedError: The file cannot become an image, or is larger than the largest bin.
     """
     header = header_record(parsed, context.header)
+    if context.withdrawn.covers(header):
+        raise ImageRejectedError(RejectReason.WITHDRAWN, "withdrawn on request")
     stored = decode_pixels(parsed, frame=frame)
     radiograph = render(
         stored, render_parameters(parsed.dataset, stored), "voi" if context.render == "voi" else "modality"
