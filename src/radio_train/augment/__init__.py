@@ -1,0 +1,1 @@
+"""Random changes of images during fine-tuning, on the training device and repeatable."""
