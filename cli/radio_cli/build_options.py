@@ -24,7 +24,9 @@ def make_config(
         UsageError: No source is named, or an option cannot be meant.
     """
     given = load_project().shard | {name: value for name, value in options.items() if value is not None}
-    values: dict[str, Any] = {name: given[name] for name in ("codec", "render", "dates", "frames") if name in given}
+    values: dict[str, Any] = {
+        name: given[name] for name in ("codec", "render", "dates", "frames", "text") if name in given
+    }
     if "bins" in given:
         values["bins"] = Bins.parse(str(given["bins"]))
     if "shard_size" in given:

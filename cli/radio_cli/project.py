@@ -32,6 +32,7 @@ SHARD_KEYS: dict[str, type] = {
     "dates": str,
     "frames": str,
     "regions": str,
+    "text": str,
 }
 
 
