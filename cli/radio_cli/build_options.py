@@ -25,7 +25,7 @@ def make_config(
     """
     given = load_project().shard | {name: value for name, value in options.items() if value is not None}
     values: dict[str, Any] = {
-        name: given[name] for name in ("codec", "render", "dates", "frames", "executor") if name in given
+        name: given[name] for name in ("codec", "render", "dates", "frames", "text", "executor") if name in given
     }
     if "bins" in given:
         values["bins"] = Bins.parse(str(given["bins"]))

@@ -34,6 +34,7 @@ SHARD_KEYS: dict[str, type] = {
     "frames": str,
     "executor": str,
     "regions": str,
+    "text": str,
 }
 
 

@@ -47,6 +47,12 @@ def build(
         list[str] | None,
         typer.Option("--retry", metavar="REASON", help="Try files again that were rejected for REASON; repeatable."),
     ] = None,
+    text_detector: Annotated[
+        bool, typer.Option("--text-detector", help="Look for text in the pixels; fills text_score. Needs radio[text].")
+    ] = False,
+    mask_text: Annotated[
+        bool, typer.Option("--mask-text", help="Blank the text that the detector finds, and record where.")
+    ] = False,
     max_reject_rate: Annotated[
         float, typer.Option("--max-reject-rate", min=0, max=1, help="Exit with 3 where more of the files are rejected.")
     ] = 1.0,
@@ -67,6 +73,7 @@ def build(
         dataset,
         regions=regions,
         allow_burned_in=allow_burned_in,
+        text="mask" if mask_text else "detect" if text_detector else None,
         bins=bins,
         codec=codec,
         shard_size=shard_size,

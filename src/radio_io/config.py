@@ -41,6 +41,14 @@ class FramePolicy(StrEnum):
     ALL = "all"
 
 
+class TextMode(StrEnum):
+    """What is done about text in the pixels: nothing, a score for each image, or blank boxes as well."""
+
+    OFF = "off"
+    DETECT = "detect"
+    MASK = "mask"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SplitShares:
     """The shares of patients in each split; they add up to 1.
@@ -120,6 +128,7 @@ class BuildConfig:
     dates: DatePolicy = DatePolicy.SHIFT
     frames: FramePolicy = FramePolicy.REJECT
     allow_burned_in: bool = False
+    text: TextMode = TextMode.OFF
     regions_file: Path | None = None
     splits: SplitShares = SplitShares()
     seed: int = 0
@@ -134,6 +143,7 @@ class BuildConfig:
         _set_choice(self, "render", RenderMode)
         _set_choice(self, "dates", DatePolicy)
         _set_choice(self, "frames", FramePolicy)
+        _set_choice(self, "text", TextMode)
         for name, least in (
             ("shard_size_bytes", 1),
             ("min_shard_images", 1),

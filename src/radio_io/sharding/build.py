@@ -26,6 +26,7 @@ from radio_io.index.catalog import build_index, indexed_rejects
 from radio_io.index.records import ShardMetadata, read_record_metadata
 from radio_io.layout import DatasetLayout
 from radio_io.privacy.pseudonyms import Pseudonymizer
+from radio_io.privacy.tombstones import read_tombstones
 from radio_io.progress import Progress
 from radio_io.sharding.dispatch import dispatch
 from radio_io.sharding.plan import extend_plan, plan_parts, plan_rejects
@@ -110,6 +111,7 @@ def build_dataset(
         summary = _build_share(config, layout, pseudonyms, progress)
     else:
         with locked(layout):
+            _finish_withdrawal(layout)
             request_retry(layout, retry)
             finish_retry(layout)
             prepared = _prepare(config, layout, pseudonyms, progress)
@@ -128,6 +130,7 @@ def _build_share(
     The first one scans and plans while the others wait; the last one to finish publishes the index.
     """
     with locked(layout, wait=True):
+        _finish_withdrawal(layout)
         prepared = _prepare(config, layout, pseudonyms, progress, scan=not plan_parts(layout))
     summary = BuildSummary()
     with locked(layout, shared=True, wait=True):
@@ -138,6 +141,13 @@ def _build_share(
         if not summary.missing_shards:
             _publish(layout, prepared.facts, summary)
     return summary
+
+
+def _finish_withdrawal(layout: DatasetLayout) -> None:
+    if read_tombstones(layout).pending is not None:
+        from radio_io.sharding.forget import finish_forget  # it publishes the index by this module
+
+        finish_forget(layout)
 
 
 @contextmanager
