@@ -77,6 +77,7 @@ def finetune(
     from radio_cli.finetune_output import EpochLine, print_finetune_summary
     from radio_cli.finetune_settings import base_config, run_plan, task_spec
     from radio_cli.project import dataset_root
+    from radio_train.evaluation.plain import plain
     from radio_train.finetuning.run import prepare_task, run_finetune
 
     spec = task_spec(task, kind=kind, labels=labels, positive=positive, where=where)
@@ -93,7 +94,7 @@ def finetune(
         return
     summary = run_finetune(config, root, folder, plan, report=EpochLine(quiet=as_json))
     if as_json:
-        emit_json(summary)
+        emit_json(plain(summary))
     else:
         print_finetune_summary(summary)
 
@@ -119,10 +120,11 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Train classifiers from several initialisations under equal conditions and print the table of the thesis."""
-    from radio_cli.console import as_object, emit_json, note
+    from radio_cli.console import emit_json, note
     from radio_cli.finetune_output import CompareLine
     from radio_cli.finetune_settings import base_config, run_plan, task_spec
     from radio_cli.project import dataset_root
+    from radio_train.evaluation.plain import plain
     from radio_train.finetuning.compare import as_markdown, parse_inits, run_compare
 
     specs = [task_spec(task, kind=None, labels=None, positive=None, where=where) for task in tasks]
@@ -138,7 +140,7 @@ def compare(
     line = CompareLine(quiet=as_json)
     cells = run_compare(config, specs, chosen, plan, dataset_root(dataset), out, report=line.begin)
     if as_json:
-        emit_json({"out": str(out), "cells": [as_object(cell) for cell in cells]})
+        emit_json(plain({"out": out, "cells": cells}))
     else:
         typer.echo(as_markdown(cells), nl=False)
         note(f"balanced accuracy (accuracy) [95 % interval], in {out}: compare.md, compare.csv, compare.json")

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from labelled_tasks import truth_by_key
 
 RADIO = str(Path(sys.executable).parent / "radio")
@@ -41,6 +42,10 @@ def test_finetunes_and_prints_tables(built, labels, tmp_path):
     again = json.loads(radio(*arguments, "--run", "run", "--json", cwd=tmp_path).stdout)
     assert again["classes"] == ["0", "1"]
     assert again["results"][0]["metrics"]["auroc"]["value"] is not None
+    judged = radio("evaluate", "run", "--resamples", "50", cwd=tmp_path)
+    assert "sensitivity" in judged.stdout
+    assert (tmp_path / "run/evaluation/roc.svg").exists()
+    assert json.loads(radio("evaluate", "run", "--json", cwd=tmp_path).stdout)["task"] == "legs"
 
 
 def test_what_cannot_be_meant_is_a_usage_error(built, labels, tmp_path):
