@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+import radio_train.finetuning.evaluate as judging
 from labelled_tasks import label_dataset, truth_by_key
 from radio_io.errors import TrainingError, UsageError
 from radio_io.index.catalog import open_index
@@ -33,7 +34,8 @@ def finished(built, tmp_path_factory):
     return folder / "run", dataset
 
 
-def test_judges_the_largest_share_of_the_labels(finished):
+def test_judges_the_largest_share_of_the_labels(finished, monkeypatch):
+    monkeypatch.setattr(judging, "LEAST_IMAGES", 3)  # the dataset is small
     run, dataset = finished
     evaluation = run_evaluate(run, EvaluateConfig(resamples=100))
     assert (evaluation.fraction, evaluation.seeds, evaluation.split) == (1.0, (0, 1), "test")
@@ -45,11 +47,13 @@ def test_judges_the_largest_share_of_the_labels(finished):
     with open_index(dataset) as connection:
         regions = dict(connection.execute("SELECT key, region FROM images").fetchall())
     for group in evaluation.subgroups:
-        assert group.images >= 10
+        assert group.images >= 3
         if group.by == "region":
             assert group.images == sum(regions[key] == group.name for key in each[0].keys)
     assert {group.by for group in evaluation.subgroups} <= {"region", "device"}
     assert evaluation.subgroups
+    monkeypatch.setattr(judging, "LEAST_IMAGES", evaluation.images + 1)
+    assert not run_evaluate(run, EvaluateConfig(resamples=10)).subgroups
 
 
 def test_writes_json_figures_and_predictions(finished):
