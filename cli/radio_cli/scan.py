@@ -19,6 +19,7 @@ def scan(
         str | None, typer.Option("--modalities", help="Comma-separated, such as CR,DX, or all.  [default: CR,DX,RG]")
     ] = None,
     regions: Annotated[Path | None, typer.Option("--regions", help="TOML file with more names of regions.")] = None,
+    frames: Annotated[str | None, typer.Option("--frames", help="reject, first or all.  [default: reject]")] = None,
     workers: WorkersOption = None,
     dataset: DatasetOption = None,
     dry_run: DryRunOption = False,
@@ -32,7 +33,7 @@ def scan(
     from radio_cli.console import ConsoleProgress, as_object, emit_json, note, print_counts
     from radio_io.sharding.build import scan as scan_dataset
 
-    config = make_config(sources, dataset, modalities=modalities, regions=regions, workers=workers)
+    config = make_config(sources, dataset, modalities=modalities, regions=regions, frames=frames, workers=workers)
     if dry_run:
         note(f"would scan {len(config.sources)} sources into {config.dataset}.private; nothing was written")
         return
@@ -43,3 +44,5 @@ def scan(
     typer.echo(f"{summary.found:,} files, {summary.images:,} of them images to build")
     print_counts("Rejected by their header", "reason", summary.rejects)
     print_counts("Regions", "region", summary.regions)
+    title = "Names of regions that are not known; map them with --regions FILE (only those of 10 patients and more)"
+    print_counts(title, "name", summary.unmapped_regions)

@@ -25,11 +25,15 @@ def build(
     ] = None,
     render: Annotated[str | None, typer.Option("--render", help="modality or voi.  [default: modality]")] = None,
     dates: Annotated[str | None, typer.Option("--dates", help="shift, year or drop.  [default: shift]")] = None,
-    frames: Annotated[str | None, typer.Option("--frames", help="reject or first.  [default: reject]")] = None,
+    frames: Annotated[str | None, typer.Option("--frames", help="reject, first or all.  [default: reject]")] = None,
     regions: Annotated[Path | None, typer.Option("--regions", help="TOML file with more names of regions.")] = None,
     allow_burned_in: Annotated[
         bool, typer.Option("--allow-burned-in", help="Keep images that are marked as carrying burned-in text.")
     ] = False,
+    retry: Annotated[
+        list[str] | None,
+        typer.Option("--retry", metavar="REASON", help="Try files again that were rejected for REASON; repeatable."),
+    ] = None,
     max_reject_rate: Annotated[
         float, typer.Option("--max-reject-rate", min=0, max=1, help="Exit with 3 where more of the files are rejected.")
     ] = 1.0,
@@ -42,7 +46,9 @@ def build(
     from radio_cli.build_options import make_config
     from radio_cli.console import ConsoleProgress, as_object, emit_json, note
     from radio_io.sharding.build import build_dataset
+    from radio_io.sharding.retry import parse_reasons
 
+    reasons = parse_reasons(retry or ())
     config = make_config(
         sources,
         dataset,
@@ -63,7 +69,7 @@ def build(
             f"bins, codec {config.codec}, {config.workers} workers; nothing was written"
         )
         return
-    summary = build_dataset(config, ConsoleProgress(quiet=as_json))
+    summary = build_dataset(config, ConsoleProgress(quiet=as_json), retry=reasons)
     if as_json:
         emit_json(as_object(summary) | {"reject_rate": summary.reject_rate})
     else:
@@ -82,8 +88,9 @@ def _show(summary: object) -> None:
 
     assert isinstance(summary, BuildSummary)
     ratio = f", compressed {summary.pixel_bytes / summary.encoded_bytes:.1f}x" if summary.encoded_bytes else ""
+    frames = f" with {summary.extra_frames:,} further frames" if summary.extra_frames else ""
     typer.echo(
-        f"{summary.found:,} files: {summary.images:,} images in {summary.shards} shards "
+        f"{summary.found:,} files{frames}: {summary.images:,} images in {summary.shards} shards "
         f"({format_size(summary.size_bytes)}), {sum(summary.rejects.values()):,} rejected"
     )
     typer.echo(
@@ -135,6 +142,11 @@ def info(dataset: DatasetOption = None, as_json: JsonOption = False) -> None:
         f"{found.images:,} images of {found.patients:,} patients in {found.shards} shards, "
         f"{format_size(found.size_bytes)}, compressed {found.compression:.2f}x"
     )
+    if found.doubtful_ids or found.mixed_studies:
+        typer.echo(
+            f"in doubt: {found.doubtful_ids:,} patient IDs with several issuers or none (one split each), "
+            f"{found.mixed_studies:,} studies with several patients (see docs/privacy.md)"
+        )
     for title, name, counts in (
         ("Splits", "split", found.splits),
         ("Regions", "region", found.regions),

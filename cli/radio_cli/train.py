@@ -23,16 +23,26 @@ def pretrain(
     run: Annotated[Path | None, typer.Option("--run", help="Run folder. Default: runs/PRESET.")] = None,
     where: Annotated[str | None, typer.Option("--where", help="Only images that this SQL predicate selects.")] = None,
     keys: Annotated[Path | None, typer.Option("--keys", help="File with keys, one a line: only these.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the run's last checkpoint; begin where there is none.")
+    ] = False,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option("--allow", help="Resume in spite of another dataset, images, data or model; may be repeated."),
+    ] = None,
+    init: Annotated[
+        Path | None, typer.Option("--init", help="Begin with these weights: a run, an export, a file of weights.")
+    ] = None,
     dataset: DatasetOption = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Pre-train a masked autoencoder on a dataset's shards, at full resolution and without padding."""
-    from radio_cli.console import as_object, emit_json, format_duration, note
+    from radio_cli.console import note
     from radio_cli.project import dataset_root
-    from radio_cli.train_output import StepLine, read_keys
+    from radio_cli.train_output import StepLine, read_keys, show_summary
     from radio_train.config import load_config
+    from radio_train.distributed import ranks_of_environment
     from radio_train.pretrain import run_pretrain
     from radio_train.run_folder import Selection, load_table
 
@@ -44,19 +54,20 @@ def pretrain(
         table = load_table(config, root, "train", selection)
         note(f"would train {preset} on {len(table):,} images into {folder}; nothing was written")
         return
-    summary = run_pretrain(config, root, folder, selection=selection, resume=resume, report=StepLine(quiet=as_json))
-    if as_json:
-        emit_json(as_object(summary))
-        return
-    shown = {"first": summary.first_loss, "last": summary.last_loss, "validation": summary.validation_loss}
-    losses = ", ".join(f"{name} {loss:.4f}" for name, loss in shown.items() if loss is not None)
-    typer.echo(
-        f"{summary.steps} steps, {summary.epochs:.1f} epochs, loss: {losses}\n{summary.images_per_s:.1f} images/s, "
-        f"waited for data {summary.data_wait:.1%} of the time, {format_duration(summary.elapsed_s)}, "
-        f"run in {summary.run}"
+    line = StepLine(quiet=as_json)
+    summary = run_pretrain(
+        config,
+        root,
+        folder,
+        selection=selection,
+        resume=resume,
+        allow=allow or (),
+        init=init,
+        report=line,
+        note=line.note,
     )
-    if summary.stopped_early:
-        note(f"stopped early; go on with the same command and --resume --run {folder}")
+    if ranks_of_environment().is_first:
+        show_summary(summary, as_json=as_json)
 
 
 @app.command(epilog="Example: radio train reconstruct runs/demo --out sheet.png --images 8")

@@ -2,13 +2,18 @@
 
 import sys
 import time
+from collections import deque
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-from radio_cli.console import format_duration
+from radio_cli.console import as_object, emit_json, format_duration, note
 from radio_io.errors import UsageError
-from radio_train.run_log import StepMetrics
+
+if TYPE_CHECKING:
+    from radio_train.pretrain import PretrainSummary
+    from radio_train.run_log import StepMetrics
 
 INTERVAL_S = 5.0
 
@@ -20,20 +25,44 @@ class StepLine:
         self._quiet = quiet
         self._live = sys.stderr.isatty()
         self._shown_s = 0.0
+        self._seconds: deque[float] = deque(maxlen=20)
 
-    def __call__(self, metrics: StepMetrics) -> None:
+    def __call__(self, metrics: "StepMetrics") -> None:
         """Show a step."""
         last = metrics.step + 1 >= metrics.total_steps
+        self._seconds.append(metrics.seconds)
         if self._quiet or (not self._live and not last and time.monotonic() - self._shown_s < INTERVAL_S):
             return
         self._shown_s = time.monotonic()
-        left_s = (metrics.total_steps - metrics.step - 1) * metrics.seconds
+        # The mean of some steps: single ones differ with the sizes of their images.
+        left_s = (metrics.total_steps - metrics.step - 1) * sum(self._seconds) / len(self._seconds)
         text = (
             f"step {metrics.step + 1}/{metrics.total_steps}  epoch {metrics.epoch}  loss {metrics.loss:.4f}  "
             f"{metrics.images_per_s:.1f} images/s  {metrics.tokens_per_s:,.0f} tokens/s  "
-            f"data wait {metrics.data_wait:.1%}  {format_duration(left_s)} left"
+            f"data wait {metrics.data_wait:.1%}  MFU {metrics.mfu:.1%}  {format_duration(left_s)} left"
         )
         typer.echo(f"\r\033[K{text}" if self._live else text, nl=last or not self._live, err=True)
+
+    def note(self, text: str) -> None:
+        """Print a remark on a line of its own."""
+        if not self._quiet:
+            typer.echo(f"\r\033[K{text}" if self._live else text, err=True)
+
+
+def show_summary(summary: "PretrainSummary", *, as_json: bool) -> None:
+    """Print what came of a run."""
+    if as_json:
+        emit_json(as_object(summary))
+        return
+    shown = {"first": summary.first_loss, "last": summary.last_loss, "validation": summary.validation_loss}
+    losses = ", ".join(f"{name} {loss:.4f}" for name, loss in shown.items() if loss is not None)
+    typer.echo(
+        f"{summary.steps} steps, {summary.epochs:.1f} epochs, loss: {losses}\n{summary.images_per_s:.1f} images/s, "
+        f"waited for data {summary.data_wait:.1%} of the time, MFU {summary.mfu:.1%}, "
+        f"{format_duration(summary.elapsed_s)}, run in {summary.run}"
+    )
+    if summary.stopped_early:
+        note(f"stopped early; go on with the same command and --resume --run {summary.run}")
 
 
 def read_keys(path: Path) -> tuple[str, ...]:

@@ -1,1 +1,32 @@
-"""Radiographs from DICOM files to indexed shards and to batches."""
+"""Radiographs from DICOM to sharded, indexed datasets, and from these to training.
+
+The stable names are here: `open_dataset`, `Dataset`, `Image`, and the errors a user can cause, `RadioError`. They are
+imported at first use, since importing the package must cost nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from radio_io.dataset import Dataset as Dataset
+    from radio_io.dataset import Image as Image
+    from radio_io.dataset import open_dataset as open_dataset
+    from radio_io.errors import RadioError as RadioError
+
+_HOMES = {
+    "Dataset": "radio_io.dataset",
+    "Image": "radio_io.dataset",
+    "RadioError": "radio_io.errors",
+    "open_dataset": "radio_io.dataset",
+}
+__all__ = ["Dataset", "Image", "RadioError", "open_dataset"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
+    if name not in _HOMES:
+        raise AttributeError(f"module 'radio_io' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -33,10 +33,11 @@ class DatePolicy(StrEnum):
 
 
 class FramePolicy(StrEnum):
-    """What becomes of images with several frames."""
+    """What becomes of files with several frames: a reject, the first frame, or an image of each frame."""
 
     REJECT = "reject"
     FIRST = "first"
+    ALL = "all"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,7 +5,9 @@ and what to do next), `RejectReason`, `ImageRejectedError`. Every class here pic
 processes.
 """
 
+import traceback
 from enum import StrEnum
+from pathlib import PurePath
 from typing import ClassVar
 
 
@@ -80,6 +82,7 @@ class RejectReason(StrEnum):
     WORKER_CRASHED = "WORKER_CRASHED"
     TIMEOUT = "TIMEOUT"
     OUT_OF_MEMORY = "OUT_OF_MEMORY"
+    INTERNAL_ERROR = "INTERNAL_ERROR"
     # checking the rendered image
     BLANK_IMAGE = "BLANK_IMAGE"
     NEARLY_EMPTY = "NEARLY_EMPTY"
@@ -105,3 +108,14 @@ class ImageRejectedError(RadioError):
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.detail}"
+
+
+def internal_error(error: Exception) -> ImageRejectedError:
+    """The reject of a file on which this program itself failed: a mistake to be reported, that costs one file.
+
+    The detail names the exception's type and the places in the code, never its message, which may quote values.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [f"{PurePath(frame.filename).name}:{frame.lineno}" for frame in frames[-3:]]
+    detail = f"{type(error).__name__} at {' > '.join(places)}: please report this as a mistake of radio"
+    return ImageRejectedError(RejectReason.INTERNAL_ERROR, detail)

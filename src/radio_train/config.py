@@ -35,6 +35,24 @@ class DataConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ReadingConfig:
+    """How bytes come from storage; a run may be resumed with other values.
+
+    `store` is a folder or URL of the shards where they do not lie in the dataset; `cache` a folder on a local disk that
+    may hold `cache_size`; `memory` bounds the encoded images that are read ahead, `range` one request, `streams` the
+    requests under way. Sizes are such as 16MB, 800GB.
+    """
+
+    store: str = ""
+    cache: str = ""
+    cache_size: str = "100GB"
+    memory: str = "4GB"
+    range: str = "16MB"
+    streams: int = 8
+    timeout_s: float = 300.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class OptimizerConfig:
     """AdamW, and the cosine schedule with linear warm-up, per step."""
 
@@ -48,7 +66,11 @@ class OptimizerConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunConfig:
-    """How long, how exactly, how often saved. `max_steps` 0 runs all epochs; `precision` is bf16 or fp32."""
+    """How long, how exactly, how often saved.
+
+    `max_steps` 0 runs all epochs; `precision` is bf16 or fp32; `ema` is the decay of averaged weights (such as 0.999),
+    0 keeps none; `keep_checkpoints` are kept beside the one with the best validation loss.
+    """
 
     epochs: int = 10
     warmup_epochs: float = 5.0
@@ -59,6 +81,7 @@ class RunConfig:
     save_every_steps: int = 100
     keep_checkpoints: int = 2
     validation_images: int = 512
+    ema: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +91,7 @@ class PretrainConfig:
     preset: str = "vit-mae-b48"
     model: MaeConfig = field(default_factory=MaeConfig)
     data: DataConfig = field(default_factory=DataConfig)
+    reading: ReadingConfig = field(default_factory=ReadingConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
@@ -180,3 +204,5 @@ def _check(config: PretrainConfig) -> None:
     ):
         if value < 1:
             raise ConfigError(f"{name} is {value}; expected at least 1")
+    if not 0 <= config.run.ema < 1:
+        raise ConfigError(f"run.ema is {config.run.ema}; expected at least 0 and less than 1, such as 0.999")

@@ -10,12 +10,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from radio_io import atomic
 from radio_io.errors import TrainingError
 from radio_io.loading.batch import RESOLUTIONS, BatchPolicy, LoaderConfig, ScaleMode
+from radio_io.loading.reading import ReadConfig, parse_size
 from radio_io.loading.table import ImageTable, load_image_table
 from radio_train.checkpoint import checkpoints, load_checkpoint
-from radio_train.config import PretrainConfig, config_from_dict, differences
+from radio_train.config import PretrainConfig, ReadingConfig, config_from_dict
 from radio_train.model.mae import MaskedAutoencoder
+
+QUARANTINE_NAME = "quarantine.jsonl"
+"""The damaged images of a run, a line for each step that wanted one, and what replaced it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,8 +43,12 @@ def load_table(config: PretrainConfig, dataset: Path, split: str, selection: Sel
     )
 
 
-def loader_config(config: PretrainConfig, *, shuffle: bool = True) -> LoaderConfig:
-    """What the loader is told."""
+def loader_config(config: PretrainConfig, *, shuffle: bool = True, quarantine: Path | None = None) -> LoaderConfig:
+    """What the loader is told; damaged images are noted in `quarantine`.
+
+    Raises:
+        UsageError: A size is none.
+    """
     return LoaderConfig(
         patch_size=config.model.patch_size,
         policy=BatchPolicy(config.data.policy),
@@ -50,6 +59,20 @@ def loader_config(config: PretrainConfig, *, shuffle: bool = True) -> LoaderConf
         halvings=RESOLUTIONS[config.data.resolution],
         workers=config.data.workers or None,
         max_bad=config.data.max_bad,
+        quarantine=quarantine,
+        reading=_reading(config.reading),
+    )
+
+
+def _reading(config: ReadingConfig) -> ReadConfig:
+    return ReadConfig(
+        store=config.store or None,
+        cache=Path(config.cache) if config.cache else None,
+        cache_bytes=parse_size(config.cache_size),
+        read_ahead_bytes=parse_size(config.memory),
+        range_bytes=parse_size(config.range),
+        streams=config.streams,
+        timeout_s=config.timeout_s,
     )
 
 
@@ -83,27 +106,21 @@ def load_model(run: Path, config: PretrainConfig) -> MaskedAutoencoder:
 
 
 def prepare_run(config: PretrainConfig, run: Path, dataset: Path, selection: Selection, *, resume: bool) -> None:
-    """Make a run folder with its config.json, or check that the one that is there can be resumed.
+    """Make a run folder with its config.json; `resume` goes on in one that is there, with the settings of now.
 
     Raises:
-        TrainingError: The folder holds a run already, or one with other settings or without a checkpoint.
+        TrainingError: The folder holds a run already, or is damaged.
     """
     config_file = run / "config.json"
-    if resume:
-        if not checkpoints(run):
-            raise TrainingError(f"{run} has no checkpoint to resume from; start it without --resume")
-        old, _, _ = read_run(run)
-        changed = [*differences(old, config, "model"), *differences(old, config, "data")]
-        if changed:
-            raise TrainingError(f"cannot resume {run} with other settings: {'; '.join(changed)}")
-        return
-    if config_file.exists():
+    if config_file.exists() and not resume:
         raise TrainingError(f"{run} holds a run already; go on with --resume, or name another with --run")
-    run.mkdir(parents=True, exist_ok=True)
+    if checkpoints(run) and not config_file.exists():
+        raise TrainingError(f"{run} has checkpoints but no config.json; restore it, or name another run with --run")
     values = {
         **asdict(config),
         "dataset": str(dataset.absolute()),
         "where": selection.where,
         "keys": list(selection.keys) if selection.keys is not None else None,
     }
-    config_file.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    atomic.make_folder(run)
+    atomic.write_file(config_file, (json.dumps(values, indent=2, sort_keys=True) + "\n").encode())

@@ -1,7 +1,7 @@
 """Real files: each becomes the right pixels, equal to what an independent reader gives, or a reject with its reason.
 
-The independent reader is pydicom with pylibjpeg; decoding here is by imagecodecs. Where they may differ, the table says
-why. Files are looked for in `RADIO_CORPUS`, or in `../shared/corpus` beside the repository.
+The independent readers are pydicom with pylibjpeg, and gdcm; decoding here is by imagecodecs. Where they may differ,
+the tables say why. Files are looked for in `RADIO_CORPUS`, or in `../shared/corpus` beside the repository.
 """
 
 import os
@@ -64,6 +64,7 @@ IMAGES = {
     "pydicom__pydicom/MR_small_implicit.dcm": Image(64, 64, "int16", 16),
     "pydicom__pydicom/MR_small_padded.dcm": Image(64, 64, "int16", 16),
     "pydicom__pydicom/chrFrenMulti.dcm": Image(32, 32, "uint8", 8),
+    "pydicom__pydicom/no_meta.dcm": Image(128, 128, "int16", 16, refused_elsewhere=True),
     "pydicom__pydicom/dicomdirtests/77654033/CR1/6154": Image(16, 16, "uint16", 12, inverted=True),
     "pydicom__pydicom/dicomdirtests/77654033/CR2/6247": Image(16, 16, "uint16", 12, inverted=True),
     "pydicom__pydicom/dicomdirtests/77654033/CR3/6278": Image(16, 16, "uint16", 12, inverted=True),
@@ -129,7 +130,6 @@ REJECTED = {
     "pydicom__pydicom/empty_charset_LEI.dcm": None,
     "pydicom__pydicom/meta_missing_tsyntax.dcm": None,
     "pydicom__pydicom/nested_priv_SQ.dcm": None,
-    "pydicom__pydicom/no_meta.dcm": None,
     "pydicom__pydicom/no_meta_group_length.dcm": None,
     "pydicom__pydicom/reportsi.dcm": None,
     "pydicom__pydicom/rtplan.dcm": None,
@@ -142,15 +142,25 @@ def decode(name):
     return decode_pixels(read_file(FILES / name))
 
 
-def independent(name):
-    """The first frame as pydicom with pylibjpeg has it, unused bits corrected."""
+# What gdcm cannot do, and what comes out: its reason.
+NOT_BY_GDCM = {
+    "pydicom__pydicom/JPGExtended.dcm": "12-bit JPEG Extended",
+    "robyoung__dicom-test-files/RG3_JPLY": "12-bit JPEG Extended",
+    "pydicom__pydicom/MR_small_RLE.dcm": "pydicom has no RLE by gdcm",
+    "robyoung__dicom-test-files/RG3_RLE": "pydicom has no RLE by gdcm",
+    "pydicom__pydicom/no_meta.dcm": "begins with a foreign byte",
+}
+
+
+def independent(name, plugin="pylibjpeg"):
+    """The first frame as pydicom with a plugin has it, unused bits corrected."""
     with quiet_pydicom():
         dataset = pydicom.dcmread(FILES / name)
         decoder = get_decoder(dataset.file_meta.TransferSyntaxUID)
         if not decoder.is_encapsulated:
             pixels = dataset.pixel_array
         else:
-            pixels, _ = decoder.as_array(dataset, decoding_plugin="pylibjpeg", correct_unused_bits=True)
+            pixels, _ = decoder.as_array(dataset, decoding_plugin=plugin, correct_unused_bits=True)
     return pixels[0] if pixels.ndim == 3 else pixels
 
 
@@ -171,6 +181,18 @@ def test_decodes(name):
 def test_agrees_with_an_independent_reader(name):
     ours, theirs = decode(name).pixels, independent(name)
     assert np.abs(ours.astype(np.int64) - theirs).max() <= IMAGES[name].off_by
+
+
+@pytest.mark.parametrize("name", [name for name in IMAGES if name not in NOT_BY_GDCM])
+def test_agrees_with_gdcm(name):
+    ours, theirs = decode(name).pixels, independent(name, "gdcm")
+    assert np.abs(ours.astype(np.int64) - theirs).max() <= IMAGES[name].off_by
+
+
+def test_reads_what_begins_behind_a_foreign_byte():
+    np.testing.assert_array_equal(
+        decode("pydicom__pydicom/no_meta.dcm").pixels, decode("pydicom__pydicom/CT_small.dcm").pixels
+    )
 
 
 @pytest.mark.parametrize("name", IMAGES)

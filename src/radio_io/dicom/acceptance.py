@@ -24,6 +24,7 @@ class Claims:
     kind_without_image: str | None
     modality: str | None
     has_pixel_data: bool
+    has_float_pixels: bool
     damage: str | None
     samples_per_pixel: int | None
     photometric_interpretation: str | None
@@ -37,7 +38,7 @@ def refuse_kind(claims: Claims, modalities: frozenset[str] | None) -> None:
     """Refuse what is not an image of the wanted modalities with pixel data.
 
     Raises:
-        ImageRejectedError: NOT_AN_IMAGE, WRONG_MODALITY, BAD_HEADER or NO_PIXEL_DATA.
+        ImageRejectedError: NOT_AN_IMAGE, WRONG_MODALITY, UNSUPPORTED_PIXELS, BAD_HEADER or NO_PIXEL_DATA.
     """
     if claims.kind_without_image is not None:
         raise ImageRejectedError(RejectReason.NOT_AN_IMAGE, claims.kind_without_image)
@@ -46,6 +47,8 @@ def refuse_kind(claims: Claims, modalities: frozenset[str] | None) -> None:
         raise ImageRejectedError(
             RejectReason.WRONG_MODALITY, f"Modality {claims.modality or 'absent'}, expected {wanted}"
         )
+    if claims.has_float_pixels:
+        raise ImageRejectedError(RejectReason.UNSUPPORTED_PIXELS, "pixels in floating point, expected integers")
     if not claims.has_pixel_data:
         if claims.damage is not None:
             raise ImageRejectedError(RejectReason.BAD_HEADER, claims.damage)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from radio_io.dicom.polarity import polarity_suspect
 from radio_io.dicom.render import Radiograph
+from radio_io.dicom.sharpness import sharpness
 from radio_io.errors import ImageRejectedError, RejectReason
 
 BLANK_CONTENT: Final = 0.0005
@@ -38,7 +39,8 @@ class ImageStatistics:
     """Statistics over the pixels that are no padding, in units of the rendered pixels.
 
     `content_fraction` is the share of the image's tiles that carry content, `saturated_fraction` the share of pixels at
-    the greatest value, `polarity_suspect` a score in `[0, 1]` that air is bright (0.5: undecided).
+    the greatest value, `polarity_suspect` a score in `[0, 1]` that air is bright (0.5: undecided), `sharpness` the
+    fine detail over the coarse detail in the middle of the image.
     """
 
     minimum: int
@@ -52,6 +54,7 @@ class ImageStatistics:
     content_fraction: float
     saturated_fraction: float
     polarity_suspect: float
+    sharpness: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,6 +96,7 @@ def check(radiograph: Radiograph) -> ImageStatistics:
         content_fraction=content.fraction,
         saturated_fraction=float(histogram[maximum] / max(image.size, 1)),
         polarity_suspect=polarity_suspect(grid, p1, p99),
+        sharpness=sharpness(pixels),
     )
 
 

@@ -18,11 +18,13 @@ from pydicom.tag import Tag
 from radio_io.dicom.bits import BitsSource, Cells, Pixels, settle_bits
 from radio_io.dicom.codestream import CodestreamInfo, CodestreamKind
 from radio_io.dicom.decoders import decode_codestream, within_precision
+from radio_io.dicom.encoding import is_known_syntax
 from radio_io.dicom.frames import check_native_length, is_encapsulated, read_frame, swapped_pairs
 from radio_io.dicom.jpeg import read_jpeg
 from radio_io.dicom.jpeg2000 import read_jpeg2000
 from radio_io.dicom.pixel_header import PixelHeader, read_pixel_header
 from radio_io.dicom.quiet import quiet_pydicom
+from radio_io.dicom.rle import HEADER_BYTES as RLE_HEADER_BYTES
 from radio_io.dicom.rle import check_rle_size, looks_like_rle, read_rle
 from radio_io.dicom.smoothness import check_row_length, in_smoother_byte_order
 from radio_io.errors import ImageRejectedError, RejectReason
@@ -106,29 +108,32 @@ def decode_pixels(parsed: PixelSource, *, frame: int = 0) -> StoredPixels:
     return _native(data, header, syntax, frame=frame, vr=_vr(parsed.dataset))
 
 
-def _pixel_data(dataset: Dataset) -> bytes:
+def _pixel_data(dataset: Dataset) -> memoryview:
     found = [keyword for keyword in FLOATS if keyword in dataset]
     if found:
         raise ImageRejectedError(RejectReason.UNSUPPORTED_PIXELS, f"{found[0]}, expected integer PixelData")
-    value = cast("object", dataset[_PIXEL_DATA].value) if _PIXEL_DATA in dataset else None
-    if not isinstance(value, bytes) or not value:
+    # The raw element: pydicom would ask BitsAllocated, which may be absent, for the element's VR.
+    value = cast("object", dataset.get_item(_PIXEL_DATA).value) if _PIXEL_DATA in dataset else None
+    if not isinstance(value, bytes | memoryview) or not value:
         raise ImageRejectedError(RejectReason.NO_PIXEL_DATA, "PixelData is missing or empty")
-    return value
+    return memoryview(value)
 
 
 def _vr(dataset: Dataset) -> str | None:
     return dataset.get_item(_PIXEL_DATA).VR
 
 
-def _codestream(data: bytes, header: PixelHeader, syntax: str) -> CodestreamInfo | None:
+def _codestream(data: bytes | memoryview, header: PixelHeader, syntax: str) -> CodestreamInfo | None:
     """Parses the codestream that the bytes really are; None where they are plain pixels."""
-    if data.startswith(b"\xff\xd8\xff"):
-        return read_jpeg(data)
-    if data.startswith((b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  ")):
-        return read_jpeg2000(data)
+    start = bytes(data[:RLE_HEADER_BYTES])
+    if start.startswith(b"\xff\xd8\xff"):
+        return read_jpeg(bytes(data))
+    if start.startswith((b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  ")):
+        return read_jpeg2000(bytes(data))
     segments = header.bits_allocated // 8
     plain = syntax in NATIVE or len(data) in (header.frame_bytes, header.frame_bytes + 1)
-    if looks_like_rle(data, segments) or (syntax == RLE_LOSSLESS and not plain):
+    if looks_like_rle(start, segments) or (syntax == RLE_LOSSLESS and not plain):
+        data = bytes(data)
         info = read_rle(data, segments)
         check_rle_size(data, header.frame_bytes)
         return replace(info, rows=header.rows, columns=header.columns, precision=header.bits_allocated)
@@ -152,7 +157,7 @@ def _coded(info: CodestreamInfo, header: PixelHeader, syntax: str) -> StoredPixe
     return _settled(cells, header, decoded.decoder, turnable=info.kind is CodestreamKind.RLE)
 
 
-def _check_label(data: bytes, header: PixelHeader, syntax: str) -> None:
+def _check_label(data: bytes | memoryview, header: PixelHeader, syntax: str) -> None:
     """Refuses bytes that are no codestream known here under a label that says they are one.
 
     Plain pixels under a label of a known codec are accepted where their length is exact.
@@ -163,7 +168,9 @@ def _check_label(data: bytes, header: PixelHeader, syntax: str) -> None:
     if syntax in NATIVE:
         return
     if not COMPRESSED.fullmatch(syntax):
-        detail = f"transfer syntax {syntax} is none of the uncompressed, JPEG, JPEG-LS, JPEG 2000, HTJ2K and RLE ones"
+        # An unregistered UID is a hospital's own: its text is not told.
+        name = syntax if is_known_syntax(syntax) else "of no registered UID"
+        detail = f"transfer syntax {name} is none of the uncompressed, JPEG, JPEG-LS, JPEG 2000, HTJ2K and RLE ones"
         raise ImageRejectedError(RejectReason.UNSUPPORTED_TRANSFER_SYNTAX, detail)
     expected = header.frame_bytes * header.frames
     if len(data) not in (expected, expected + 1):
@@ -171,7 +178,7 @@ def _check_label(data: bytes, header: PixelHeader, syntax: str) -> None:
         raise ImageRejectedError(RejectReason.CORRUPT_PIXELS, detail)
 
 
-def _native(data: bytes, header: PixelHeader, syntax: str, *, frame: int, vr: str | None) -> StoredPixels:
+def _native(data: bytes | memoryview, header: PixelHeader, syntax: str, *, frame: int, vr: str | None) -> StoredPixels:
     """Views uncompressed bytes as cells, without a copy in the usual case."""
     check_native_length(data, header.frame_bytes, header.frames)
     big_endian = syntax == EXPLICIT_BIG_ENDIAN

@@ -17,15 +17,15 @@ DELIMITER: Final = b"\xfe\xff\xdd\xe0"
 CODESTREAM_STARTS: Final = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  ")
 
 
-def is_encapsulated(value: bytes) -> bool:
+def is_encapsulated(value: memoryview) -> bool:
     """Tells whether a PixelData value is a sequence of items: it starts with an item tag whose length fits."""
-    if len(value) < 8 or value[:4] != ITEM:
+    if len(value) < 8 or bytes(value[:4]) != ITEM:
         return False
     length = struct.unpack_from("<I", value, 4)[0]
     return length % 2 == 0 and length + 8 <= len(value)
 
 
-def check_native_length(value: bytes, frame_bytes: int, frames: int) -> None:
+def check_native_length(value: bytes | memoryview, frame_bytes: int, frames: int) -> None:
     """Refuses uncompressed pixel data that are too short, or longer than by padding.
 
     Padding is one byte, or any number of equal bytes below a frame: more would mean that Rows, Columns, BitsAllocated
@@ -41,19 +41,19 @@ def check_native_length(value: bytes, frame_bytes: int, frames: int) -> None:
         whole, rest = divmod(len(value), frame_bytes)
         lies = frames > 1 and whole > 0 and rest <= 1
         raise ImageRejectedError(RejectReason.HEADER_CONTRADICTION if lies else RejectReason.TRUNCATED, found)
-    if excess >= frame_bytes > 1 or (excess > 1 and value.count(value[-1:], expected) < excess):
+    if excess >= frame_bytes > 1 or (excess > 1 and len(set(value[expected:])) > 1):
         raise ImageRejectedError(RejectReason.HEADER_CONTRADICTION, found)
 
 
-def swapped_pairs(value: bytes) -> bytes:
+def swapped_pairs(value: bytes | memoryview) -> bytes:
     """Returns 8-bit pixels that were written as big endian words in their own order.
 
     Source: DICOM PS3.5 A.3 (OW with 8 bits allocated under explicit VR big endian).
     """
-    return np.frombuffer(value, np.uint16, len(value) // 2).byteswap().tobytes() + value[len(value) // 2 * 2 :]
+    return np.frombuffer(value, np.uint16, len(value) // 2).byteswap().tobytes() + bytes(value[len(value) // 2 * 2 :])
 
 
-def read_frame(value: bytes, frame: int, frames: int) -> bytes:
+def read_frame(value: memoryview, frame: int, frames: int) -> bytes:
     """Joins the fragments of one frame.
 
     Args:
@@ -76,21 +76,21 @@ def read_frame(value: bytes, frame: int, frames: int) -> bytes:
     return fragments[first] if last == first + 1 else b"".join(fragments[first:last])
 
 
-def _items(value: bytes) -> tuple[tuple[int, ...], list[bytes], list[int]]:
+def _items(value: memoryview) -> tuple[tuple[int, ...], list[bytes], list[int]]:
     """Splits into Basic Offset Table, fragments and the fragments' offsets from the first fragment's item tag."""
     items: list[bytes] = []
     offsets: list[int] = []
     position = 0
-    while position + 8 <= len(value) and value[position : position + 4] == ITEM:
+    while position + 8 <= len(value) and bytes(value[position : position + 4]) == ITEM:
         length = struct.unpack_from("<I", value, position + 4)[0]
         end = position + 8 + length
         if end > len(value):
             detail = f"a fragment of {length} bytes, but only {len(value) - position - 8} are left"
             raise ImageRejectedError(RejectReason.TRUNCATED, detail)
-        items.append(value[position + 8 : end])
+        items.append(bytes(value[position + 8 : end]))
         offsets.append(position)
         position = end
-    rest = value[position:]
+    rest = bytes(value[position:])
     if rest.strip(b"\0") and not rest.startswith(DELIMITER):
         detail = f"no item tag after fragment {len(items)}: the lengths of the fragments are wrong"
         raise ImageRejectedError(RejectReason.CORRUPT_PIXELS, detail)

@@ -40,6 +40,7 @@ __all__ = [
     "read_before_pixels",
     "read_file",
     "read_header",
+    "unmapped_region",
 ]
 
 # HIPAA's Safe Harbor and good practice: ages above 89 single people out.
@@ -58,6 +59,7 @@ class _Keys:
     patient: str
     study: str
     series: str
+    accession: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,8 +89,8 @@ def header_record(parsed: ParsedFile, context: HeaderContext) -> HeaderRecord:
     """The record of a parsed file; the same whether its pixels were read or not.
 
     Raises:
-        ImageRejectedError: NOT_AN_IMAGE, WRONG_MODALITY, BAD_HEADER, NO_PIXEL_DATA, NOT_GRAYSCALE, MULTI_FRAME,
-            BAD_GEOMETRY or BURNED_IN_ANNOTATION, the first that holds in this order.
+        ImageRejectedError: NOT_AN_IMAGE, WRONG_MODALITY, UNSUPPORTED_PIXELS, BAD_HEADER, NO_PIXEL_DATA, NOT_GRAYSCALE,
+            MULTI_FRAME, BAD_GEOMETRY or BURNED_IN_ANNOTATION, the first that holds in this order.
     """
     header = _allowed(parsed.dataset)
     sop_class = text(header, "SOPClassUID") or parsed.media_storage_sop_class_uid or ""
@@ -96,6 +98,11 @@ def header_record(parsed: ParsedFile, context: HeaderContext) -> HeaderRecord:
     refuse_kind(claims, context.modalities)
     refuse_pixels(claims, frames=context.frames, allow_burned_in=context.allow_burned_in)
     return _record(header, parsed, context, claims, sop_class)
+
+
+def unmapped_region(parsed: ParsedFile, context: HeaderContext) -> str | None:
+    """What the header calls the region where the rules know none: free text, for the private folder only."""
+    return context.region_rules.unmapped_text(region_view(_allowed(parsed.dataset)))
 
 
 def _allowed(dataset: Dataset) -> Dataset:
@@ -115,6 +122,7 @@ def _claims(header: Dataset, parsed: ParsedFile, sop_class: str) -> Claims:
         kind_without_image="a DICOMDIR" if is_directory else kind_without_image(sop_class, stated),
         modality=modality_of(stated, sop_class),
         has_pixel_data=parsed.has_pixel_data,
+        has_float_pixels=parsed.has_float_pixels,
         damage=parsed.damage,
         samples_per_pixel=integer(header, "SamplesPerPixel"),
         photometric_interpretation=term(header, "PhotometricInterpretation"),
@@ -183,6 +191,7 @@ def _record(
         study_date_shifted=patient.studied.shifted,
         study_year=patient.studied.year,
         is_synthetic=term(header, "SyntheticData") == "YES",
+        accession_key=keys.accession,
     )
 
 
@@ -193,6 +202,7 @@ def _keys(header: Dataset, parsed: ParsedFile, context: HeaderContext) -> _Keys:
     instance = identifier(header, "SOPInstanceUID")
     # Only a parsed file that was built by hand has neither; its dataset then is nobody's.
     content = parsed.content_digest or "no content"
+    accession = identifier(header, "AccessionNumber")
     pseudonyms = context.pseudonyms
     return _Keys(
         instance=pseudonyms.instance(instance, content),
@@ -206,6 +216,7 @@ def _keys(header: Dataset, parsed: ParsedFile, context: HeaderContext) -> _Keys:
         ),
         study=pseudonyms.study(study, series, instance, content),
         series=pseudonyms.series(series, instance, content),
+        accession=pseudonyms.accession(accession) if accession else None,
     )
 
 

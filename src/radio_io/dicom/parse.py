@@ -9,7 +9,7 @@ import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -30,7 +30,7 @@ from radio_io.dicom.elements import (
     scan,
 )
 from radio_io.dicom.encoding import Syntax, SyntaxSource, settle_syntax, usable_uid
-from radio_io.dicom.signatures import foreign_format
+from radio_io.dicom.signatures import SEARCHED_BYTES, find_displaced_start, foreign_format
 from radio_io.dicom.source import WINDOW_BYTES, ByteSource, open_regular, read_at
 from radio_io.errors import ImageRejectedError, RejectReason
 from radio_io.privacy.attributes import ALLOWED_TAGS
@@ -53,8 +53,9 @@ class ParsedFile:
     """A file as a dataset of raw elements, which pydicom converts at access.
 
     `dataset` holds allow-listed attributes only after `read_before_pixels`, everything after `read_file`; then its
-    `file_meta` names the transfer syntax, so that pydicom can decode the pixels too. `damage` says where the dataset
-    breaks off before its pixel data. `content_digest` (SHA-256 of the file) is there where SOPInstanceUID is empty.
+    `file_meta` names the transfer syntax, so that pydicom can decode the pixels too, and PixelData is a memoryview.
+    `damage` says where the dataset breaks off before its pixel data; `has_float_pixels` that it has floating-point
+    instead of integer pixels. `content_digest` (SHA-256 of the file) is there where SOPInstanceUID is empty.
     """
 
     dataset: Dataset
@@ -62,6 +63,7 @@ class ParsedFile:
     transfer_syntax_source: SyntaxSource = SyntaxSource.META
     media_storage_sop_class_uid: str | None = None
     has_pixel_data: bool = True
+    has_float_pixels: bool = False
     content_digest: str | None = None
     damage: str | None = None
 
@@ -139,6 +141,11 @@ def _settle(source: ByteSource) -> tuple[_Labels, Syntax]:
     """The labels and the encoding of the dataset."""
     labels = _read_labels(source)
     syntax = settle_syntax(source, labels.position, labels.transfer_syntax)
+    if syntax is None and not labels.marked:
+        displaced = find_displaced_start(source.take(0, SEARCHED_BYTES))
+        if displaced is not None:
+            labels = _read_labels(source, displaced)
+            syntax = settle_syntax(source, labels.position, labels.transfer_syntax)
     if syntax is not None:
         return labels, syntax
     if labels.marked:
@@ -148,13 +155,9 @@ def _settle(source: ByteSource) -> tuple[_Labels, Syntax]:
     raise ImageRejectedError(RejectReason.NOT_DICOM, detail)
 
 
-def _read_labels(source: ByteSource) -> _Labels:
+def _read_labels(source: ByteSource, displaced: int | None = None) -> _Labels:
     """The file meta information, which is explicit VR little endian whatever follows (DICOM PS3.10 section 7.1)."""
-    start = 0
-    if source.take(128, 4) == b"DICM":
-        start = 132
-    elif source.take(0, 4) == b"DICM":
-        start = 4
+    start = displaced or next((at + 4 for at in (128, 0) if source.take(at, 4) == b"DICM"), 0)
     position, values = start, dict[int, bytes]()
     try:
         while (head := read_head(source, position, EXPLICIT_LITTLE)) is not None:
@@ -224,7 +227,8 @@ def _add_pixels(found: Scan, source: ByteSource, encoding: Encoding) -> None:
             end, _ = end_of_items(source, pixels.start, encoding)
         except DamageError:
             end = source.size
-    tag, value = BaseTag(PIXEL_DATA), source.take(pixels.start, end - pixels.start)
+    # A view: copying the pixels of an uncompressed file takes as long as everything else about it.
+    tag, value = BaseTag(PIXEL_DATA), cast("bytes", source.view(pixels.start, end - pixels.start))
     vr = pixels.vr if pixels.vr in {"OB", "OW"} else None
     found.elements[tag] = RawDataElement(tag, vr, pixels.length, value, pixels.start, vr is None, encoding.little)
 
@@ -237,14 +241,15 @@ def _parsed(found: Scan, labels: _Labels, syntax: Syntax, *, digest: str | None)
         transfer_syntax_uid=syntax.uid,
         transfer_syntax_source=syntax.source,
         media_storage_sop_class_uid=labels.media_storage_sop_class,
-        has_pixel_data=_is_pixel_data(found.pixels),
+        has_pixel_data=_has_pixels(found.pixels, integer=True),
+        has_float_pixels=_has_pixels(found.pixels, integer=False),
         content_digest=digest,
         damage=found.damage,
     )
 
 
-def _is_pixel_data(pixels: PixelElement | None) -> bool:
-    return pixels is not None and pixels.tag == PIXEL_DATA and pixels.length > 0
+def _has_pixels(pixels: PixelElement | None, *, integer: bool) -> bool:
+    return pixels is not None and (pixels.tag == PIXEL_DATA) == integer and pixels.length > 0
 
 
 def _has_instance_uid(found: Scan) -> bool:

@@ -19,8 +19,8 @@ MAX_FRAME_BYTES: Final = 1 << 30
 """Decoded size of one frame beyond which nothing is decoded, so that a worker stays under 1.5 GB."""
 MAX_FRAMES: Final = 100_000
 ALLOCATIONS: Final = (8, 16, 32)
-_OVERLAY_BIT_POSITION: Final = 0x0102
-_OVERLAY_DATA: Final = 0x3000
+# Source: DICOM PS3.3 C.9.2 (groups 6000 to 601E, even): OverlayBitPosition and OverlayData of each plane.
+_OVERLAYS: Final = tuple((Tag(group, 0x0102), Tag(group, 0x3000)) for group in range(0x6000, 0x6020, 2))
 COLOUR: Final = ("PALETTE", "RGB", "ARGB", "CMYK", "HSV", "YBR", "XYB")
 
 
@@ -103,14 +103,10 @@ def check_size(rows: int, columns: int, bytes_per_pixel: int) -> None:
 
 
 def _overlay_bits(dataset: Dataset) -> tuple[int, ...]:
-    """Bit positions of overlay planes that are stored inside the pixel cells; planes of their own have OverlayData.
-
-    Source: DICOM PS3.3 C.9.2 (groups 6000 to 601E, even).
-    """
+    """Bit positions of overlay planes that are stored inside the pixel cells; planes of their own have OverlayData."""
     positions: set[int] = set()
-    for group in range(0x6000, 0x6020, 2):
-        tag = Tag(group, _OVERLAY_BIT_POSITION)
-        if tag in dataset and Tag(group, _OVERLAY_DATA) not in dataset:
-            value = cast("object", dataset.get_item(tag).value)
+    for position, data in _OVERLAYS:
+        if position in dataset and data not in dataset:
+            value = cast("object", dataset.get_item(position).value)
             positions.add(int.from_bytes(value[:2], "little") if isinstance(value, bytes) else int(str(value or 0)))
     return tuple(sorted(positions))

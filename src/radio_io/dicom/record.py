@@ -44,6 +44,10 @@ class RegionMapper(Protocol):
         """What the header says; the dataset holds the allow-listed descriptions and codes as plain text."""
         ...
 
+    def unmapped_text(self, dataset: Dataset) -> str | None:
+        """What the header calls a region that has no name here: free text, not to be shown as it is."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HeaderContext:
@@ -110,3 +114,4 @@ class HeaderRecord:
     study_date_shifted: date | None
     study_year: int | None
     is_synthetic: bool
+    accession_key: str | None

@@ -1,8 +1,10 @@
-"""What a file without the DICM mark is, for the detail of its reject.
+"""What a file without the DICM mark in its place is: DICOM that begins elsewhere, or another format.
 
-Comes in: the first bytes of a file. Goes out: a name of its format, or None. Refuses nothing.
+Comes in: the first bytes of a file. Goes out: where DICOM begins in it, or a name of its format, or None. Refuses
+nothing.
 """
 
+import re
 from typing import Final
 
 _SIGNATURES: Final = (
@@ -29,6 +31,29 @@ _SIGNATURES: Final = (
     (b"RIFF", "a RIFF file"),
     (b"\x5c\x01\x10\x00\x00\x00\x00\x00", "a NIfTI file"),
 )
+
+
+# A header of a sender or of a broken transfer before the file has at most this many bytes.
+SEARCHED_BYTES: Final = 1024
+# The mark with the first element of the file meta information, that element without it, or one of the attributes with
+# which a dataset begins in explicit VR little endian (SpecificCharacterSet, ImageType, InstanceCreationDate,
+# SOPClassUID, SOPInstanceUID, StudyDate).
+_START: Final = re.compile(
+    rb"DICM(?=\x02\0\0\0UL\x04\0)|(?=\x02\0\0\0UL\x04\0)|"
+    rb"(?=\x08\0(?:\x05\0CS|\x08\0CS|\x12\0DA|\x16\0UI|\x18\0UI|\x20\0DA).\0)",
+    re.DOTALL,
+)
+
+
+def find_displaced_start(head: bytes) -> int | None:
+    r"""Where the file meta information or the dataset begins behind foreign bytes; None where nothing says so.
+
+    Example:
+        >>> find_displaced_start(bytes(7) + b"DICM\x02\0\0\0UL\x04\0")
+        11
+    """
+    found = _START.search(head[:SEARCHED_BYTES])
+    return found.end() if found is not None else None
 
 
 def foreign_format(head: bytes) -> str | None:

@@ -52,6 +52,11 @@ class ByteSource:
         index = self.load(position, min(count, max(self.size - position, 0)))
         return self.buffer[index : index + count]
 
+    def view(self, position: int, count: int) -> memoryview:
+        """The same without a copy, of a source that is in memory as a whole."""
+        assert self._descriptor is None, "a window moves on"
+        return memoryview(self.buffer)[position : position + count]
+
 
 @contextmanager
 def open_regular(path: str | os.PathLike[str]) -> Generator[tuple[int, os.stat_result], None, None]:

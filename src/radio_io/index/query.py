@@ -71,6 +71,23 @@ def run_query(root: Path, request: Request, output_format: str, out: Path | None
             _write(names, rows, "plain" if plain and output_format == "table" else output_format, file)
 
 
+def select_rows(
+    connection: duckdb.DuckDBPyConnection, where: str | None, columns: Sequence[str]
+) -> Iterator[tuple[Any, ...]]:
+    """The values of known columns of the images for which a predicate holds, in the order of the shards.
+
+    Raises:
+        QueryError: The predicate is refused.
+    """
+    condition = checked_predicate(connection, where) if where else "true"
+    names = ", ".join(f'"{name}"' for name in columns)
+    statement = f"SELECT {names} FROM images WHERE ({condition}) ORDER BY shard_id, image_offset"  # noqa: S608 - checked
+    try:
+        yield from _rows(connection.execute(statement), Request(where=where))
+    except duckdb.Error as error:
+        raise _stopped(error, Request(where=where)) from None
+
+
 def _answer(connection: duckdb.DuckDBPyConnection, request: Request) -> tuple[list[str], Iterator[Row]]:
     if request.sql is not None:
         statement = checked_select(connection, request.sql)

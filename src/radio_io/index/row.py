@@ -89,6 +89,9 @@ class ImageRow:
     content_fraction: float
     saturated_fraction: float
     polarity_suspect: float
+    sharpness: float
+    frame_number: int
+    accession_key: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

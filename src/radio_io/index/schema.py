@@ -129,6 +129,9 @@ percentile_99_5        INTEGER  99.5th percentile
 content_fraction       DOUBLE   Share of the image that carries structure, 0 to 1
 saturated_fraction     DOUBLE   Share of the image at the greatest value, 0 to 1
 polarity_suspect       DOUBLE   How likely the image is still inverted, 0 to 1
+sharpness              DOUBLE   Fine detail over coarse detail in the middle: low where blurred, high where noisy
+frame_number           INTEGER  Which frame of the source file the image is, from 1
+accession_key          VARCHAR  Keyed pseudonym of AccessionNumber, by which labels from reports are joined
 """)
 # Facts about one image among all others: they are no part of a record and computed when the index is built.
 _COMPUTED = _columns("""

@@ -5,13 +5,15 @@ of NumPy or tensors of torch). Refuses values that cannot
 be meant, with a `UsageError`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from numpy.typing import NDArray
 
 from radio_io.errors import UsageError
+from radio_io.loading.reading import ReadConfig
 
 ArrayT = TypeVar("ArrayT")
 
@@ -53,6 +55,8 @@ class LoaderConfig:
         workers: Decoding threads; None takes one a core that this process may use.
         prefetch_packs: Packs that wait decoded for the trainer at most.
         max_bad: Damaged images tolerated by this process before the run stops.
+        quarantine: File to which a line is added for each damaged image.
+        reading: How bytes come from storage.
     """
 
     patch_size: int = 48
@@ -66,6 +70,8 @@ class LoaderConfig:
     workers: int | None = None
     prefetch_packs: int = 2
     max_bad: int = 100
+    quarantine: Path | None = None
+    reading: ReadConfig = field(default_factory=ReadConfig)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""

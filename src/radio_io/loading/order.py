@@ -10,6 +10,7 @@ read, each sequentially, and a step takes a short run from each. Shards start on
 in every epoch; the epoch is a circle, so that its beginning is as mixed as its middle.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -77,6 +78,12 @@ def epoch_order(table: ImageTable, state: OrderState, *, shuffle: bool = True) -
     if table.full_size_bytes <= FULL_SHUFFLE_BYTES:
         return np.argsort(_mix(np.arange(len(table), dtype=np.uint64) + _stream(state, "images")), kind="stable")
     return np.argsort(_places(table, state), kind="stable")
+
+
+def scatter(state: OrderState, name: str) -> int:
+    """A number that follows from seed, epoch, step and a name: a choice that all machines make alike."""
+    name_hash = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
+    return int(_mix(np.array([name_hash], np.uint64) + _stream(state, "scatter", state.step))[0])
 
 
 def window_shards(table: ImageTable, step_images: int) -> int:

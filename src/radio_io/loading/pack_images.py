@@ -1,17 +1,14 @@
-"""From encoded images to a pack: read, check, decode, cut into patches.
+"""From encoded images to the arrays of a pack: check, decode, cut into patches.
 
-Comes in: an `ImageTable`, rows of it and a planned shape. Goes out: the arrays of a `Pack`. A damaged image is left out
-of the order by the caller, which hears of it as a `BadImageError`.
+Comes in: an `ImageTable`, a row of it, its bytes, a `PackJob`. Goes out: pixels, and the arrays of a `Pack`, filled
+image by image from any thread. Refuses bytes that are not the image's, as a `BadImageError`.
 """
 
-import errno
-import os
-import random
-import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +16,9 @@ from numpy.typing import NDArray
 from radio_io.codecs.htj2k import HTJ2K
 from radio_io.codecs.registry import get_codec
 from radio_io.errors import RadioError
-from radio_io.layout import DatasetLayout
+from radio_io.loading.batch import LoaderConfig, ScaleMode
+from radio_io.loading.plan import PackJob
 from radio_io.loading.table import ImageTable
-
-TRANSIENT = (errno.ESTALE, errno.EIO, errno.ETIMEDOUT, errno.EAGAIN)
-ATTEMPTS = 4
 
 
 class BadImageError(RadioError):
@@ -39,7 +34,7 @@ class BadImageError(RadioError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PackArrays:
-    """The arrays of a `Pack`, see there."""
+    """The arrays of a `Pack`, see there; `patches` may be those of a tensor."""
 
     patches: NDArray[np.uint16]
     positions: NDArray[np.int32]
@@ -48,21 +43,30 @@ class PackArrays:
     scale: NDArray[np.float32]
 
 
-def read_image(root: Path, table: ImageTable, row: int) -> NDArray[np.uint16]:
+def check_bytes(table: ImageTable, row: int, encoded: bytes | OSError) -> bytes:
+    """The bytes of a row, if they are whole and those that the index knows.
+
+    Raises:
+        BadImageError: They are not.
+    """
+    shard_id, key = table.shard_ids[table.shards[row]], table.key(row)
+    if isinstance(encoded, OSError):
+        raise BadImageError(shard_id, key, encoded.strerror or type(encoded).__name__)
+    if len(encoded) != table.sizes[row]:
+        raise BadImageError(shard_id, key, f"{len(encoded)} bytes, {table.sizes[row]} expected")
+    if table.has_crc32 and zlib.crc32(encoded) != table.crc32[row]:
+        raise BadImageError(shard_id, key, "its CRC-32 is not that of the index")
+    return encoded
+
+
+def decode_image(table: ImageTable, row: int, encoded: bytes | OSError) -> NDArray[np.uint16]:
     """The pixels of a row of the table, [rows, columns] uint16, at the table's resolution.
 
     Raises:
-        BadImageError: The bytes cannot be read, do not have their checksum, or do not decode to the image's size.
+        BadImageError: The bytes are not those of the index, or do not decode to the image's size.
     """
+    data = check_bytes(table, row, encoded)
     shard_id, key = table.shard_ids[table.shards[row]], table.key(row)
-    try:
-        data = _read(DatasetLayout(root).tar_path(shard_id), int(table.offsets[row]), int(table.sizes[row]))
-    except OSError as error:
-        raise BadImageError(shard_id, key, error.strerror or type(error).__name__) from None
-    if len(data) != table.sizes[row]:
-        raise BadImageError(shard_id, key, f"{len(data)} bytes, {table.sizes[row]} expected")
-    if table.has_crc32 and zlib.crc32(data) != table.crc32[row]:
-        raise BadImageError(shard_id, key, "its CRC-32 is not that of the index")
     try:
         pixels = HTJ2K.decode_reduced(data, table.halvings) if table.halvings else get_codec(table.codec).decode(data)
     except RadioError as error:
@@ -72,52 +76,70 @@ def read_image(root: Path, table: ImageTable, row: int) -> NDArray[np.uint16]:
     return pixels
 
 
-def to_patches(pixels: NDArray[np.uint16], grid: tuple[int, int], patch: int) -> NDArray[np.uint16]:
-    """[grid rows * grid columns, patch ** 2]: the image padded with 0 at the bottom and right, cut row by row."""
-    padded = np.zeros((grid[0] * patch, grid[1] * patch), np.uint16)
-    padded[: pixels.shape[0], : pixels.shape[1]] = pixels
-    cut = padded.reshape(grid[0], patch, grid[1], patch).transpose(0, 2, 1, 3)
-    return cut.reshape(grid[0] * grid[1], patch * patch)
-
-
-def assemble(
-    images: Sequence[tuple[NDArray[np.uint16], tuple[int, int], tuple[float, float]]],
-    *,
-    tokens: int,
-    max_images: int,
-    patch: int,
-) -> PackArrays:
-    """The arrays of a pack from (pixels, grid in patches, (low, high)) of each image."""
+def describe_pack(job: PackJob, patches: NDArray[np.uint16]) -> PackArrays:
+    """The arrays of a pack before its images are there: `patches` is [tokens, pixels], its last rows become 0."""
+    count, end = len(job.rows), int(job.starts[-1])
     arrays = PackArrays(
-        patches=np.zeros((tokens, patch * patch), np.uint16),
-        positions=np.zeros((tokens, 2), np.int32),
-        grids=np.zeros((max_images, 2), np.int32),
-        offsets=np.zeros(max_images + 1, np.int32),
-        scale=np.tile(np.array([0, 1], np.float32), (max_images, 1)),
+        patches=patches,
+        positions=np.zeros((job.tokens, 2), np.int32),
+        grids=np.zeros((job.slots, 2), np.int32),
+        offsets=np.full(job.slots + 1, end, np.int32),
+        scale=np.tile(np.array([0, 1], np.float32), (job.slots, 1)),
     )
-    start = 0
-    for number, (pixels, grid, scale) in enumerate(images):
-        end = start + grid[0] * grid[1]
-        arrays.patches[start:end] = to_patches(pixels, grid, patch)
-        arrays.positions[start:end, 0] = np.repeat(np.arange(grid[0]), grid[1])
-        arrays.positions[start:end, 1] = np.tile(np.arange(grid[1]), grid[0])
-        arrays.grids[number], arrays.scale[number] = grid, scale
-        arrays.offsets[number + 1 :] = end
-        start = end
+    arrays.grids[:count] = job.grids
+    arrays.offsets[: count + 1] = job.starts
+    for number, (height, width) in enumerate(job.grids.tolist()):
+        arrays.positions[job.starts[number] : job.starts[number + 1]] = _places(height, width)
+    patches[end:] = 0
     return arrays
 
 
-def _read(path: Path, offset: int, size: int) -> bytes:
-    """Bytes of a file, opened anew after a fault that network drives recover from."""
-    for attempt in range(ATTEMPTS):
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                return os.pread(descriptor, size, offset)
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            if error.errno not in TRANSIENT or attempt == ATTEMPTS - 1:
-                raise
-            time.sleep(0.1 * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311 - spreads retries, no secret
-    raise AssertionError
+def image_scale(table: ImageTable, row: int, config: LoaderConfig) -> tuple[float, float]:
+    """Which pixel values become 0 and 1."""
+    if config.scale is ScaleMode.BITS:
+        return 0.0, float((1 << int(table.bits[row])) - 1)
+    low, high = float(table.low[row]), float(table.high[row])
+    return (low, high) if high > low else (low, low + 1)
+
+
+def cut_into(pixels: NDArray[np.uint16], grid: tuple[int, int], patch: int, out: NDArray[np.uint16]) -> None:
+    """Write an image, padded with 0 at the bottom and right, as patches row by row: [grid rows * columns, patch ** 2].
+
+    The padded image is never made: whole patches, the two edges and the corner are copied from where they lie.
+    """
+    # [grid rows, patch, grid columns, patch]: the image's own order
+    image: NDArray[Any] = out.reshape(grid[0], grid[1], patch, patch).transpose(0, 2, 1, 3)
+    (down, rest_rows), (right, rest_columns) = divmod(pixels.shape[0], patch), divmod(pixels.shape[1], patch)
+    rows, columns = down * patch, right * patch
+    image[:down, :, :right] = pixels[:rows, :columns].reshape(down, patch, right, patch)
+    image[down:] = 0
+    image[:down, :, right:] = 0
+    if rest_columns:
+        image[:down, :, right, :rest_columns] = pixels[:rows, columns:].reshape(down, patch, rest_columns)
+    if rest_rows:
+        image[down, :rest_rows, :right] = pixels[rows:, :columns].reshape(rest_rows, right, patch)
+    if rest_rows and rest_columns:
+        image[down, :rest_rows, right, :rest_columns] = pixels[rows:, columns:]
+
+
+def without(arrays: PackArrays, job: PackJob, missing: Sequence[int]) -> PackArrays:
+    """The arrays without the images at these places: the others move up, in place."""
+    kept = [place for place in range(len(job.rows)) if place not in missing]
+    scale = arrays.scale[kept].copy()
+    arrays.grids[:], arrays.scale[:], arrays.offsets[:] = 0, (0, 1), 0
+    end = 0
+    for number, place in enumerate(kept):
+        begin, count = int(job.starts[place]), int(job.starts[place + 1] - job.starts[place])
+        arrays.patches[end : end + count] = arrays.patches[begin : begin + count]
+        arrays.positions[end : end + count] = arrays.positions[begin : begin + count]
+        arrays.grids[number], arrays.scale[number] = job.grids[place], scale[number]
+        end += count
+        arrays.offsets[number + 1 :] = end
+    arrays.patches[end:], arrays.positions[end:] = 0, 0
+    return arrays
+
+
+@lru_cache(maxsize=4096)
+def _places(height: int, width: int) -> NDArray[np.int32]:
+    """[height * width, 2]: row and column of each patch of a grid."""
+    return np.stack([np.repeat(np.arange(height), width), np.tile(np.arange(width), height)], axis=1).astype(np.int32)

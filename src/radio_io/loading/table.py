@@ -82,9 +82,19 @@ class ImageTable:
         """[n, 2]: patch rows and patch columns of each image, the resolution considered."""
         return self._in_patches(self.rows, self.columns, patch_size)
 
-    def bin_grids(self, patch_size: int) -> NDArray[np.int32]:
-        """[n, 2]: patch rows and patch columns of each image's bin, the resolution considered."""
-        return self._in_patches(self.bin_heights, self.bin_widths, patch_size)
+    def grids_of(self, rows: Rows, patch_size: int) -> NDArray[np.int32]:
+        """[images, 2]: the same of some rows."""
+        return self._in_patches(self.rows[rows], self.columns[rows], patch_size)
+
+    def bin_grids_of(self, rows: Rows, patch_size: int) -> NDArray[np.int32]:
+        """[images, 2]: patch rows and patch columns of the bins of some rows."""
+        return self._in_patches(self.bin_heights[rows], self.bin_widths[rows], patch_size)
+
+    def rows_of_grid(self, height: int, width: int, patch_size: int) -> Rows:
+        """All rows whose images have this patch grid."""
+        side = patch_size << self.halvings
+        tall = (self.rows > (height - 1) * side) & (self.rows <= height * side)
+        return np.flatnonzero(tall & (self.columns > (width - 1) * side) & (self.columns <= width * side))
 
     def digest(self) -> str:
         """What identifies this selection: equal digests have the same steps for the same state."""

@@ -1,10 +1,10 @@
 """Packs as torch tensors, made in the background while the trainer works.
 
 Comes in: a dataset folder, an `ImageTable`, a `LoaderConfig`, `OrderState`, rank. Goes out: `Pack`s of tensors, epoch
-after epoch. Damaged images are left out, counted and listed; past `max_bad` the run stops with a `TrainingError`.
+after epoch. Damaged images are replaced, counted and listed; past `max_bad` the run stops with a `TrainingError`.
 
-One thread plans and assembles packs, a few more read and decode (the codecs let go of Python's lock); a bounded queue
-holds what is ready. `close` ends them all.
+One thread plans packs, some read ahead, one a core decodes straight into the tensors (the codecs let go of Python's
+lock); a bounded queue holds the packs in the making. `close` ends them all.
 """
 
 import contextlib
@@ -14,65 +14,29 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from radio_io.errors import TrainingError
-from radio_io.loading.batch import BatchPolicy, LoaderConfig, Pack, ScaleMode
-from radio_io.loading.order import OrderState, orders, steps_per_epoch
-from radio_io.loading.pack_images import BadImageError, assemble, read_image
-from radio_io.loading.packing import PlannedPack, bin_step, pack_step, share_packs
-from radio_io.loading.table import ImageTable, Rows
+from radio_io.dataset_file import read_dataset_file
+from radio_io.loading.assemble import Assembler, PackInProgress
+from radio_io.loading.bad_images import BadImage, Quarantine
+from radio_io.loading.batch import LoaderConfig, Pack
+from radio_io.loading.cache import ImageCache, open_cache
+from radio_io.loading.order import OrderState, steps_per_epoch
+from radio_io.loading.plan import StepPlan, pack_jobs, pack_slots, plan_step, visible_patches
+from radio_io.loading.read_ahead import ReadAhead, ReadCounts
+from radio_io.loading.store import open_store
+from radio_io.loading.table import ImageTable
+
+__all__ = ["PackLoader", "StepPlan", "TensorPack", "plan_step", "visible_patches"]
 
 TensorPack = Pack[torch.Tensor]
-TYPICAL_LEAST_TOKENS = 64
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StepPlan:
-    """The packs of a step over all ranks, with the totals that make losses exact."""
-
-    state: OrderState
-    rows: Rows
-    packs: tuple[PlannedPack, ...]
-    tokens: int
-    masked: int
-
-
-def plan_step(
-    table: ImageTable, rows: Rows, state: OrderState, config: LoaderConfig, *, max_images: int, world_size: int = 1
-) -> StepPlan:
-    """How the images of a step are packed; the same on every rank.
-
-    Raises:
-        UsageError: An image is larger than the token budget.
-    """
-    grids = table.grids(config.patch_size)[rows]
-    patches = grids[:, 0].astype(np.int64) * grids[:, 1]
-    if config.policy is BatchPolicy.BINS:
-        packs = bin_step(grids, table.bin_grids(config.patch_size)[rows], config.token_budget)
-        for pack in packs:
-            if pack.grid is not None:
-                patches[pack.images] = pack.grid[0] * pack.grid[1]
-    else:
-        packs = pack_step(patches + 1, config.token_budget, max_images)
-    masked = int((patches - visible_patches(patches, config.mask_ratio)).sum())
-    shared = tuple(share_packs(packs, world_size))
-    return StepPlan(state=state, rows=rows, packs=shared, tokens=int(patches.sum()) + len(rows), masked=masked)
-
-
-def visible_patches(patches: Any, mask_ratio: float) -> Any:  # noqa: ANN401 - a number or an array of numbers
-    """How many of an image's patches stay visible: `floor(n * (1 - mask_ratio))`, as ViTMAE does.
-
-    Source: He et al., Masked Autoencoders Are Scalable Vision Learners, CVPR 2022.
-    """
-    visible = np.floor(np.asarray(patches) * (1 - mask_ratio) + 1e-9).astype(np.int64)
-    return int(visible) if np.ndim(patches) == 0 else visible
 
 
 class PackLoader:
@@ -88,11 +52,16 @@ class PackLoader:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        self._root, self._table, self._config, self._start = root, table, config, state
+        self._table, self._config, self._start = table, config, state
         self._rank, self._world_size = rank, world_size
-        self.max_images = config.max_images or max(1, config.token_budget // TYPICAL_LEAST_TOKENS)
-        self.bad_images: list[BadImageError] = []
-        self._queue: queue.Queue[TensorPack | BaseException] = queue.Queue(maxsize=config.prefetch_packs)
+        self.max_images = pack_slots(config)
+        self._quarantine = Quarantine(
+            table, max_bad=config.max_bad, patch_size=config.patch_size, file=config.quarantine
+        )
+        self.cache = _cache(root, table, config)
+        self._store = open_store(root, config.reading.store, pause_s=config.reading.retry_pause_s)
+        self._reader = ReadAhead(table, self._store, config.reading, self.cache)
+        self._queue: queue.Queue[PackInProgress | BaseException] = queue.Queue(maxsize=config.prefetch_packs)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._produce, name="radio-packs", daemon=True)
         self._started = False
@@ -106,6 +75,16 @@ class PackLoader:
     def num_images(self) -> int:
         """Images of an epoch over all ranks."""
         return len(self._table)
+
+    @property
+    def bad_images(self) -> list[BadImage]:
+        """The damaged images that were met, once for each step that wanted them."""
+        return self._quarantine.images
+
+    @property
+    def counts(self) -> ReadCounts:
+        """What was read so far."""
+        return self._reader.counts
 
     def __iter__(self) -> Iterator[TensorPack]:
         """Packs, each with the time that the consumer waited for it.
@@ -121,7 +100,8 @@ class PackLoader:
             item = self._queue.get()
             if isinstance(item, BaseException):
                 raise item
-            yield replace(item, wait_s=time.perf_counter() - began_s)
+            pack = self._pack(item)
+            yield replace(pack, wait_s=time.perf_counter() - began_s)
 
     def state_after(self, pack: TensorPack) -> OrderState:
         """The state to save once the step of `pack` is done."""
@@ -130,10 +110,14 @@ class PackLoader:
     def close(self) -> None:
         """End all threads. Harmless when repeated."""
         self._stop.set()
+        self._reader.close()
         while self._started and self._thread.is_alive():
             with contextlib.suppress(queue.Empty):
                 self._queue.get_nowait()
             self._thread.join(timeout=0.05)
+        self._store.close()
+        if self.cache is not None:
+            self.cache.close()
 
     def __enter__(self) -> Self:
         return self
@@ -145,84 +129,61 @@ class PackLoader:
 
     def _produce(self) -> None:
         workers = self._config.workers or len(os.sched_getaffinity(0))
-        with ThreadPoolExecutor(workers, thread_name_prefix="radio-decode") as pool:
-            try:
-                for state, rows in orders(self._table, self._start, shuffle=self._config.shuffle):
-                    plan = plan_step(
-                        self._table,
-                        rows,
-                        state,
-                        self._config,
-                        max_images=self.max_images,
-                        world_size=self._world_size,
-                    )
-                    for pack in self._packs(plan, pool):
-                        if not self._put(pack):
-                            return
-            except BaseException as error:  # noqa: BLE001 - reaches the consumer, whatever it is
-                self._put(error)
+        jobs = pack_jobs(self._table, self._start, self._config, rank=self._rank, world_size=self._world_size)
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="radio-decode")
+        assembler = Assembler(self._table, self._config, self._reader, self._quarantine, pool)
+        try:
+            for fetched in self._reader.run((job, job.rows) for job in jobs):
+                patches = self._memory(fetched.group.tokens)
+                if not self._put(assembler.start(fetched.group, fetched.encoded, patches)):
+                    return
+        except BaseException as error:  # noqa: BLE001 - reaches the consumer, whatever it is
+            self._put(error)
+        finally:
+            pool.shutdown(cancel_futures=self._stop.is_set())
 
-    def _put(self, item: TensorPack | BaseException) -> bool:
+    def _put(self, item: PackInProgress | BaseException) -> bool:
         while not self._stop.is_set():
             with contextlib.suppress(queue.Full):
                 self._queue.put(item, timeout=0.1)
                 return True
         return False
 
-    def _packs(self, plan: StepPlan, pool: ThreadPoolExecutor) -> Iterator[TensorPack]:
-        own = plan.packs[self._rank :: self._world_size]
-        for index, planned in enumerate(own):
-            rows = plan.rows[planned.images].tolist()
-            images = list(pool.map(self._read, rows, [planned.grid] * len(rows)))
-            kept = [(row, image) for row, image in zip(rows, images, strict=True) if image is not None]
-            slots = (
-                self.max_images
-                if planned.grid is None
-                else max(1, planned.tokens // (planned.grid[0] * planned.grid[1]))
-            )
-            arrays = assemble(
-                [image for _, image in kept], tokens=planned.tokens, max_images=slots, patch=self._config.patch_size
-            )
-            yield Pack(
-                patches=self._tensor(arrays.patches),
-                positions=self._tensor(arrays.positions),
-                grids=self._tensor(arrays.grids),
-                offsets=self._tensor(arrays.offsets),
-                scale=self._tensor(arrays.scale),
-                keys=tuple(self._table.key(row) for row, _ in kept),
-                num_images=len(kept),
-                epoch=plan.state.epoch,
-                step=plan.state.step,
-                pack_index=index,
-                packs_in_step=len(own),
-                step_images=len(plan.rows),
-                step_tokens=plan.tokens,
-                step_masked=plan.masked,
-                is_last_of_step=index == len(own) - 1,
-            )
+    def _memory(self, tokens: int) -> NDArray[np.uint16]:
+        """[tokens, pixels] for a pack's patches, pinned where there is a GPU."""
+        pixels = self._config.patch_size**2
+        if torch.cuda.is_available():
+            return torch.empty((tokens, pixels), dtype=torch.uint16, pin_memory=True).numpy()
+        return np.empty((tokens, pixels), np.uint16)
 
-    def _read(self, row: int, grid: tuple[int, int] | None) -> Any:  # noqa: ANN401 - see assemble
-        try:
-            pixels = read_image(self._root, self._table, row)
-        except BadImageError as error:
-            self.bad_images.append(error)
-            if len(self.bad_images) > self._config.max_bad:
-                raise TrainingError(
-                    f"{len(self.bad_images)} images could not be read, at most {self._config.max_bad} are tolerated; "
-                    f"the last: {error}. Run: radio shard verify"
-                ) from None
-            return None
-        patch = self._config.patch_size
-        own = grid or (-(-pixels.shape[0] // patch), -(-pixels.shape[1] // patch))
-        return pixels, own, self._scale(row)
+    def _pack(self, item: PackInProgress) -> TensorPack:
+        filled, job, arrays = item.finish(), item.job, item.arrays
+        return Pack(
+            patches=torch.from_numpy(arrays.patches),
+            positions=_tensor(arrays.positions),
+            grids=_tensor(arrays.grids),
+            offsets=_tensor(arrays.offsets),
+            scale=_tensor(arrays.scale),
+            keys=tuple(self._table.key(row) for row in filled.rows),
+            num_images=len(filled.rows),
+            epoch=job.plan.state.epoch,
+            step=job.plan.state.step,
+            pack_index=job.index,
+            packs_in_step=job.packs_in_step,
+            step_images=len(job.plan.rows),
+            step_tokens=job.plan.tokens,
+            step_masked=job.plan.masked,
+            is_last_of_step=job.index == job.packs_in_step - 1,
+        )
 
-    def _scale(self, row: int) -> tuple[float, float]:
-        if self._config.scale is ScaleMode.BITS:
-            return 0.0, float((1 << int(self._table.bits[row])) - 1)
-        low, high = float(self._table.low[row]), float(self._table.high[row])
-        return (low, high) if high > low else (low, low + 1)
 
-    @staticmethod
-    def _tensor(array: np.ndarray[Any, Any]) -> torch.Tensor:
-        tensor = torch.from_numpy(array)
-        return tensor.pin_memory() if torch.cuda.is_available() else tensor
+def _tensor(array: NDArray[Any]) -> torch.Tensor:
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory() if torch.cuda.is_available() else tensor
+
+
+def _cache(root: Path, table: ImageTable, config: LoaderConfig) -> ImageCache | None:
+    reading = config.reading
+    if reading.cache is None:
+        return None
+    return open_cache(reading.cache, reading.cache_bytes, table, dataset_id=read_dataset_file(root).dataset_id)

@@ -63,6 +63,14 @@ _ROWS: tuple[tuple[str, int, Action, str, str, str], ...] = (
     ("StudyInstanceUID", 0x0020000D, _PSEUDONYM, "U", "study_key patient_key", _UIDS),
     ("SeriesInstanceUID", 0x0020000E, _PSEUDONYM, "U", "series_key study_key patient_key", _UIDS),
     ("SOPInstanceUID", 0x00080018, _PSEUDONYM, "U", "instance_key series_key study_key patient_key", _UIDS),
+    (
+        "AccessionNumber",
+        0x00080050,
+        _PSEUDONYM,
+        "Z",
+        "accession_key",
+        "joins labels from reports; one-way under the key",
+    ),
     # kind
     ("SOPClassUID", 0x00080016, _KEEP, "", "sop_class_uid modality", "registered UIDs of kinds of image"),
     ("Modality", 0x00080060, _KEEP, "", "modality", "defined terms"),

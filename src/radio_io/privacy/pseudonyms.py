@@ -6,7 +6,8 @@ others may read, that lies inside the dataset or is not 32 bytes long.
 
 Every value is HMAC-SHA-256 over a domain name and length-prefixed parts, cut to 16 bytes: nobody without the key can
 tell whose it is or test a guess, equal identifiers agree between runs and machines with one key, and a patient
-"123" has nothing in common with a study "123". 128 bits make a collision among 10**9 values less likely than 2**-69.
+"123" has nothing in common with a study "123". 128 bits make a collision among 10**9 values less likely than 2**-69;
+two patients who meet in the first 64 bits, likely among some 10**9, share a split and a date shift and nothing else.
 """
 
 import hashlib
@@ -21,6 +22,7 @@ from radio_io.errors import KeyFileError
 
 KEY_BYTES = 32
 MAX_SHIFT_WEEKS = 260
+PERSON_DIGITS = 16
 _FORMAT = b"radio-pseudonym-v1"
 
 # PatientIDs that stand for "nobody in particular": taken literally, they would make one patient of a whole archive.
@@ -112,15 +114,20 @@ class Pseudonymizer:
         return hmac.digest(self._key, message, hashlib.sha256)[:16]
 
     def patient(self, patient_id: str, issuer: str = "", *fallback_uids: str) -> str:
-        """The pseudonym of a patient.
+        """The pseudonym of a patient; its first half depends on the ID alone, its second half on ID and issuer.
+
+        Exports name the issuer on some files of a patient and not on others. The two get different pseudonyms, since
+        equal IDs of two hospitals may be two people, but with a common first half: it decides split and date shift, so
+        that a patient in doubt is never in two splits, is found again (`person_of`) and can be withdrawn as one.
 
         An empty or placeholder ID ("UNKNOWN", "000") never makes one shared patient: the first of `fallback_uids`
         (study, series, instance, content digest) that is not empty stands in for it. Without any the pseudonym is
         that of nobody: no stored image has it, since the header stage always has a content digest to fall back to.
         """
         patient_id = _tidy(patient_id)
-        if patient_id and not _is_placeholder(patient_id):
-            return self.keyed_hash("patient", patient_id, _tidy(issuer)).hex()
+        if patient_id and not is_placeholder(patient_id):
+            halves = self.keyed_hash("patient", patient_id), self.keyed_hash("patient-of", patient_id, _tidy(issuer))
+            return "".join(half[:8].hex() for half in halves)
         return self._first("patient-without-id", *fallback_uids)
 
     def study(self, uid: str, *fallback_uids: str) -> str:
@@ -143,14 +150,18 @@ class Pseudonymizer:
         """The pseudonym of a device; serial numbers are unique within a manufacturer only."""
         return self.keyed_hash("device", _tidy(serial), _tidy(manufacturer)).hex()
 
+    def accession(self, number: str) -> str:
+        """The pseudonym of an accession number, the number of an order, by which reports are found."""
+        return self.keyed_hash("accession", _tidy(number)).hex()
+
     def date_shift_days(self, patient_key: str) -> int:
         """Days by which all dates of a patient move back: whole weeks, 7 to 1,820 days."""
-        number = int.from_bytes(self.keyed_hash("date-shift", patient_key)[:8], "big")
+        number = int.from_bytes(self.keyed_hash("date-shift", person_of(patient_key))[:8], "big")
         return 7 * (1 + number % MAX_SHIFT_WEEKS)
 
     def split_fraction(self, patient_key: str) -> float:
         """A number in [0, 1) that decides the split: uniform over patients, for ever the same for one patient."""
-        return (int.from_bytes(self.keyed_hash("split", patient_key)[:8], "big") >> 11) / 2**53
+        return (int.from_bytes(self.keyed_hash("split", person_of(patient_key))[:8], "big") >> 11) / 2**53
 
     def _first(self, domain: str, *uids: str) -> str:
         for position, uid in enumerate(map(_tidy, uids)):
@@ -160,6 +171,23 @@ class Pseudonymizer:
         return self.keyed_hash(domain, "nobody").hex()
 
 
+def person_of(patient_key: str) -> str:
+    """The part of a patient's pseudonym that does not depend on the issuer of the ID: its first 16 hex digits.
+
+    Example:
+        >>> pseudonyms = Pseudonymizer(bytes(32))
+        >>> person_of(pseudonyms.patient("4711")) == person_of(pseudonyms.patient("4711", "HOSPITAL"))
+        True
+    """
+    return patient_key[:PERSON_DIGITS]
+
+
+def is_placeholder(patient_id: str) -> bool:
+    """Whether an ID stands for nobody in particular, such as UNKNOWN or 000000."""
+    compact = "".join(patient_id.upper().split())
+    return compact in PLACEHOLDER_IDS or not compact.strip("0-._?*xX^")
+
+
 def _encode(text: str) -> bytes:
     # Headers and file names can hold lone surrogates; this encoding maps different strings to different bytes.
     return text.encode("utf-8", "surrogatepass")
@@ -167,11 +195,6 @@ def _encode(text: str) -> bytes:
 
 def _tidy(identifier: str) -> str:
     return identifier.strip(" \t\r\n\0")
-
-
-def _is_placeholder(patient_id: str) -> bool:
-    compact = "".join(patient_id.upper().split())
-    return compact in PLACEHOLDER_IDS or not compact.strip("0-._?*xX^")
 
 
 def _refuse_inside_dataset(path: Path, dataset: str | Path | None) -> None:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from radio_io import atomic
 from radio_io.config import BuildConfig
 from radio_io.dataset_file import DatasetFile, describe_dataset, read_dataset_file, require_same, write_dataset_file
-from radio_io.errors import StorageError
+from radio_io.errors import RejectReason, StorageError
 from radio_io.executors import Interruption, UnitFailure, graceful_interrupt, run_units
 from radio_io.index.catalog import build_index, indexed_rejects
 from radio_io.index.records import ShardMetadata, read_record_metadata
@@ -29,8 +29,10 @@ from radio_io.layout import DatasetLayout
 from radio_io.privacy.pseudonyms import Pseudonymizer
 from radio_io.progress import Progress
 from radio_io.sharding.plan import ShardPlan, extend_plan, plan_rejects, planned_shards
+from radio_io.sharding.retry import finish_retry, request_retry
 from radio_io.sharding.sample import SampleContext, header_context, sample_context
-from radio_io.sharding.scan import ScanSummary, scan_sources, summarize_scan
+from radio_io.sharding.scan import scan_sources
+from radio_io.sharding.scan_table import ScanSummary, summarize_scan
 from radio_io.sharding.shard_unit import ShardReceipt, build_shard, build_shard_apart, is_done
 
 FILE_SECONDS = 5.0
@@ -39,9 +41,13 @@ FREE_SPACE_SHARE = 0.7  # encoded bytes a source byte, at worst about the source
 
 @dataclass(kw_only=True, slots=True)
 class BuildSummary:
-    """The whole dataset after a build, and what this build did."""
+    """The whole dataset after a build, and what this build did.
+
+    Images and rejects add up to `found` files and `extra_frames`, the frames beyond the first where all are taken.
+    """
 
     found: int = 0
+    extra_frames: int = 0
     images: int = 0
     rejects: dict[str, int] = field(default_factory=dict[str, int])
     shards: int = 0
@@ -52,12 +58,13 @@ class BuildSummary:
     encoded_bytes: int = 0
     pixel_bytes: int = 0
     elapsed_s: float = 0.0
+    slowest_file_s: float = 0.0
     interrupted: bool = False
 
     @property
     def reject_rate(self) -> float:
         """Rejected files of all files."""
-        return sum(self.rejects.values()) / self.found if self.found else 0.0
+        return sum(self.rejects.values()) / (self.found + self.extra_frames) if self.found else 0.0
 
 
 def open_key(config: BuildConfig) -> Pseudonymizer:
@@ -77,12 +84,18 @@ def open_key(config: BuildConfig) -> Pseudonymizer:
 def scan(config: BuildConfig, progress: Progress) -> ScanSummary:
     """Only the scan: headers into the private folder."""
     pseudonyms = open_key(config)
-    with locked(DatasetLayout(config.dataset)):
+    layout = DatasetLayout(config.dataset)
+    with locked(layout):
+        finish_retry(layout)
         return scan_sources(config, header_context(config, pseudonyms), progress)
 
 
-def build_dataset(config: BuildConfig, progress: Progress) -> BuildSummary:
+def build_dataset(
+    config: BuildConfig, progress: Progress, *, retry: frozenset[RejectReason] = frozenset()
+) -> BuildSummary:
     """Scan, plan and build what is missing, then publish the index.
+
+    Files that were rejected for a reason in `retry` are taken up again.
 
     Raises:
         RadioError: See the module; what is finished stays, and the next build goes on from there.
@@ -91,6 +104,8 @@ def build_dataset(config: BuildConfig, progress: Progress) -> BuildSummary:
     layout = DatasetLayout(config.dataset)
     pseudonyms = open_key(config)
     with locked(layout):
+        request_retry(layout, retry)
+        finish_retry(layout)
         summary = _build(config, layout, pseudonyms, progress)
     summary.elapsed_s = time.monotonic() - started_s
     return summary
@@ -127,7 +142,9 @@ def _build(config: BuildConfig, layout: DatasetLayout, pseudonyms: Pseudonymizer
     summary = BuildSummary()
     _build_missing(config, context, layout, summary, progress)
     published = publish_index(layout, wanted)
-    _add_totals(summary, published, found=summarize_scan(layout).found)
+    scanned = summarize_scan(layout)
+    summary.found, summary.extra_frames = scanned.found, scanned.extra_frames
+    _add_totals(summary, published)
     return summary
 
 
@@ -229,6 +246,7 @@ def _build_shards(
 
 def _count(summary: BuildSummary, receipt: ShardReceipt) -> None:
     summary.source_bytes += receipt.source_bytes
+    summary.slowest_file_s = max(summary.slowest_file_s, receipt.slowest_file_s)
     if receipt.written is not None:
         summary.new_shards += 1
         summary.new_images += receipt.written.num_images
@@ -246,8 +264,7 @@ def _reject_rows(layout: DatasetLayout) -> list[tuple[str, str, int]]:
     return [*scanned, *planned, *((reason, "build", count) for reason, count in built.items())]
 
 
-def _add_totals(summary: BuildSummary, published: Published, *, found: int) -> None:
-    summary.found = found
+def _add_totals(summary: BuildSummary, published: Published) -> None:
     summary.images = sum(shard.num_images for shard in published.shards)
     summary.shards = len(published.shards)
     summary.size_bytes = sum(shard.size_bytes for shard in published.shards)
@@ -256,4 +273,6 @@ def _add_totals(summary: BuildSummary, published: Published, *, found: int) -> N
         totals[reason] += count
     summary.rejects = dict(sorted(totals.items()))
     if not summary.interrupted:
-        assert summary.images + sum(totals.values()) == summary.found, "every file is an image or a reject"
+        assert summary.images + sum(totals.values()) == summary.found + summary.extra_frames, (
+            "every file, or frame, is an image or a reject"
+        )

@@ -9,11 +9,19 @@ from pathlib import Path
 from radio_io.dataset_file import read_dataset_file
 from radio_io.errors import KeyFileError
 from radio_io.index.catalog import open_index
+from radio_io.privacy.pseudonyms import PERSON_DIGITS
+
+_SEVERAL = "SELECT {group} FROM images GROUP BY 1 HAVING count(DISTINCT {counted}) > 1"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DatasetInfo:
-    """Counts of a dataset; `compression` is bytes of 16-bit pixels over bytes of encoded images."""
+    """Counts of a dataset; `compression` is bytes of 16-bit pixels over bytes of encoded images.
+
+    `doubtful_ids` are PatientIDs that occur with several issuers, or with and without one: each of their
+    `patient_key`s counts as a patient, though one split holds them all. `mixed_studies` are studies with images of
+    several PatientIDs, as where the ID is empty in some files: these may lie in several splits.
+    """
 
     dataset_id: str
     key_id: str
@@ -21,6 +29,8 @@ class DatasetInfo:
     bins: str
     images: int
     patients: int
+    doubtful_ids: int
+    mixed_studies: int
     shards: int
     size_bytes: int
     compression: float
@@ -47,6 +57,11 @@ def dataset_info(root: Path) -> DatasetInfo:
             "FROM images"
         ).fetchone()
         shards = connection.execute("SELECT count(*), coalesce(sum(size_bytes), 0) FROM shards").fetchone()
+        person = f"patient_key[:{PERSON_DIGITS}]"
+        doubtful, mixed = (
+            len(connection.execute(_SEVERAL.format(group=group, counted=counted)).fetchall())
+            for group, counted in ((person, "patient_key"), ("study_key", person))
+        )
         assert totals is not None
         assert shards is not None
         size = "bin_height || 'x' || bin_width"
@@ -57,6 +72,8 @@ def dataset_info(root: Path) -> DatasetInfo:
             bins=content.bins,
             images=int(totals[0]),
             patients=int(totals[1]),
+            doubtful_ids=doubtful,
+            mixed_studies=mixed,
             shards=int(shards[0]),
             size_bytes=int(shards[1]),
             compression=float(totals[2]),

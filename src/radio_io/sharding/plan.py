@@ -23,7 +23,7 @@ from radio_io.errors import RejectReason
 from radio_io.layout import DatasetLayout, Split, shard_id_for
 from radio_io.privacy.pseudonyms import Pseudonymizer
 from radio_io.sharding.sample import too_large
-from radio_io.sharding.scan import read_parts, scan_parts
+from radio_io.sharding.scan_table import read_parts, scan_parts
 
 # Encoded bytes of a pixel: 16 bits at the ratio of about 3 that htj2k reaches on radiographs.
 ENCODED_BYTES_PER_PIXEL = 2 / 3
@@ -31,6 +31,7 @@ PLAN_SCHEMA = pa.schema(
     [
         ("shard_id", pa.string()),
         ("path", pa.binary()),
+        ("frame", pa.int32()),
         ("instance_key", pa.string()),
         ("size_bytes", pa.int64()),
         ("reason", pa.string()),
@@ -41,9 +42,10 @@ PLAN_SCHEMA = pa.schema(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedFile:
-    """A file of a shard."""
+    """A file of a shard, or one frame of it; `frame` counts from 0, `size_bytes` is the frame's share."""
 
     path: str
+    frame: int
     instance_key: str
     size_bytes: int
 
@@ -67,6 +69,7 @@ class _Candidates:
     """The images that a new part has to place, as columns of equal length."""
 
     paths: list[bytes]
+    frames: list[int]
     instance_keys: list[str]
     sizes: list[int]
     splits: list[str]
@@ -104,17 +107,17 @@ def plan_parts(layout: DatasetLayout) -> list[str]:
 
 def planned_shards(layout: DatasetLayout) -> Iterator[ShardPlan]:
     """Every planned shard, finished or not, in the order of the plan."""
+    columns = ("path", "frame", "instance_key", "size_bytes")
     for name in plan_parts(layout):
-        table = pq.read_table(layout.plan_dir / name, columns=["shard_id", "path", "instance_key", "size_bytes"])
+        table = pq.read_table(layout.plan_dir / name, columns=["shard_id", *columns])
         table = table.filter(table["shard_id"].is_valid())
         shard_ids = table["shard_id"].to_pylist()
         starts = [i for i, each in enumerate(shard_ids) if i == 0 or shard_ids[i - 1] != each]
-        for start, end in zip(starts, [*starts[1:], len(shard_ids)], strict=True):
+        for start, end in zip(starts, [*starts[1:], len(shard_ids)][: len(starts)], strict=True):
             part = table.slice(start, end - start)
-            columns = (part[column].to_pylist() for column in ("path", "instance_key", "size_bytes"))
             files = tuple(
-                PlannedFile(path=os.fsdecode(path), instance_key=key, size_bytes=size)
-                for path, key, size in zip(*columns, strict=True)
+                PlannedFile(path=os.fsdecode(path), frame=frame, instance_key=key, size_bytes=size)
+                for path, frame, key, size in zip(*(part[column].to_pylist() for column in columns), strict=True)
             )
             yield ShardPlan(shard_id=shard_ids[start], files=files)
 
@@ -138,12 +141,13 @@ def _covered_parts(layout: DatasetLayout) -> set[str]:
 
 def _candidates(layout: DatasetLayout, parts: list[str], config: BuildConfig, pseudonyms: Pseudonymizer) -> _Candidates:
     tables = [table.filter(table["reason"].is_null()) for table in read_parts(layout, parts)]
-    table = pa.concat_tables(tables)
+    table = _one_row_a_frame(pa.concat_tables(tables))
     patients = table["patient_key"].to_pylist()
     instance_keys = table["instance_key"].to_pylist()
     seed = str(config.seed)
     return _Candidates(
         paths=table["path"].to_pylist(),
+        frames=table["frame"].to_pylist(),
         instance_keys=instance_keys,
         sizes=table["size_bytes"].to_pylist(),
         splits=[config.splits.split_of(pseudonyms.split_fraction(patient)).value for patient in patients],
@@ -153,13 +157,29 @@ def _candidates(layout: DatasetLayout, parts: list[str], config: BuildConfig, ps
     )
 
 
+def _one_row_a_frame(table: pa.Table) -> pa.Table:
+    """Repeats the rows of files that give several images; `frame` counts them, `size_bytes` is shared out."""
+    frames = table["frames"].to_numpy()
+    files = np.repeat(np.arange(len(frames)), frames)
+    first = np.repeat(np.cumsum(frames) - frames, frames)
+    share = (table["size_bytes"].to_numpy() // frames)[files]
+    repeated = table.take(pa.array(files)).append_column("frame", pa.array(np.arange(len(files)) - first, pa.int32()))
+    return repeated.set_column(repeated.schema.get_field_index("size_bytes"), "size_bytes", pa.array(share, pa.int64()))
+
+
 def _place(candidates: _Candidates, config: BuildConfig, numbers: dict[str, int]) -> pa.Table:
     """The rows of a part: shards in the order of split and bin, then what is too large."""
     bins = config.bins.assign_all(candidates.rows, candidates.columns)
     split_order = {split.value: position for position, split in enumerate(Split)}
     order = sorted(
         range(len(bins)),
-        key=lambda i: (split_order[candidates.splits[i]], int(bins[i]), candidates.order[i], candidates.paths[i]),
+        key=lambda i: (
+            split_order[candidates.splits[i]],
+            int(bins[i]),
+            candidates.order[i],
+            candidates.paths[i],
+            candidates.frames[i],
+        ),
     )
     placed = [i for i in order if bins[i] >= 0]
     shard_ids = list(_shard_ids(placed, candidates, bins, config, numbers))
@@ -170,6 +190,7 @@ def _place(candidates: _Candidates, config: BuildConfig, numbers: dict[str, int]
         {
             "shard_id": [*shard_ids, *([None] * len(left_out))],
             "path": [candidates.paths[i] for i in everything],
+            "frame": [candidates.frames[i] for i in everything],
             "instance_key": [candidates.instance_keys[i] for i in everything],
             "size_bytes": [candidates.sizes[i] for i in everything],
             "reason": [*([None] * len(placed)), *([RejectReason.TOO_LARGE.value] * len(left_out))],

@@ -16,7 +16,7 @@ from radio_io.codecs.registry import get_codec
 from radio_io.config import BuildConfig, SplitShares
 from radio_io.dicom.check import ImageStatistics, check
 from radio_io.dicom.decode import StoredPixels, decode_pixels
-from radio_io.dicom.header import HeaderContext, HeaderRecord, header_record, read_file
+from radio_io.dicom.header import HeaderContext, HeaderRecord, ParsedFile, header_record
 from radio_io.dicom.regions import RegionRules
 from radio_io.dicom.render import Radiograph, render, render_parameters
 from radio_io.errors import ImageRejectedError, RejectReason
@@ -80,21 +80,20 @@ def sample_context(config: BuildConfig, pseudonyms: Pseudonymizer) -> SampleCont
     )
 
 
-def make_sample(path: str, context: SampleContext) -> Sample:
-    """The sample of a file.
+def make_sample(parsed: ParsedFile, context: SampleContext, *, frame: int = 0) -> Sample:
+    """The sample of a file, or of one of its frames (from 0).
 
     Raises:
         ImageRejectedError: The file cannot become an image, or is larger than the largest bin.
     """
-    parsed = read_file(path)
     header = header_record(parsed, context.header)
-    stored = decode_pixels(parsed)
+    stored = decode_pixels(parsed, frame=frame)
     radiograph = render(
         stored, render_parameters(parsed.dataset, stored), "voi" if context.render == "voi" else "modality"
     )
     statistics = check(radiograph)
     encoded = get_codec(context.codec).encode(radiograph.pixels)
-    row = _row(header, stored, radiograph, statistics, encoded, context)
+    row = _row(header, stored, radiograph, statistics, encoded, context, frame + 1)
     return Sample(row=row, encoded=encoded)
 
 
@@ -121,6 +120,7 @@ def _row(
     statistics: ImageStatistics,
     encoded: bytes,
     context: SampleContext,
+    frame_number: int,
 ) -> ImageRow:
     rows, columns = radiograph.pixels.shape
     place = context.bins.assign(rows, columns)
@@ -144,6 +144,7 @@ def _row(
         "pixel_hash": pixels,
         "level_sizes": get_codec(context.codec).level_sizes(encoded),
         "codec": context.codec,
+        "frame_number": frame_number,
         "render_bits": radiograph.bits,
         "render_offset": radiograph.offset,
     }

@@ -5,70 +5,39 @@ plan needs, or the reason of rejection) and `ScanSummary`. Files that are known 
 not read again. Refuses nothing: what cannot be read becomes a row with its reason.
 """
 
-import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from radio_io import atomic
 from radio_io.config import BuildConfig
-from radio_io.dicom.header import HeaderContext, read_header
+from radio_io.dicom.header import HeaderContext, HeaderRecord, header_record, read_before_pixels, unmapped_region
+from radio_io.dicom.regions import UNKNOWN
 from radio_io.dicom.walk import FoundFile, UnusablePath, walk_sources
-from radio_io.errors import ImageRejectedError
+from radio_io.errors import ImageRejectedError, internal_error
 from radio_io.executors import UnitFailure, run_units
 from radio_io.layout import DatasetLayout
 from radio_io.progress import Progress
+from radio_io.sharding.scan_table import (
+    SAME_AS_BEFORE,
+    KnownFiles,
+    ScanRow,
+    ScanSummary,
+    drop_rows,
+    rows_of_paths,
+    summarize_scan,
+    write_part,
+)
 
 CHUNK_FILES = 256
 FILES_A_PART = 65_536
-SCAN_SCHEMA = pa.schema(
-    [
-        ("path", pa.binary()),
-        ("size_bytes", pa.int64()),
-        ("modified_ns", pa.int64()),
-        ("reason", pa.string()),
-        ("detail", pa.string()),
-        ("instance_key", pa.string()),
-        ("patient_key", pa.string()),
-        ("rows", pa.int32()),
-        ("columns", pa.int32()),
-        ("region", pa.string()),
-        ("modality", pa.string()),
-    ]
-)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ScanRow:
-    """One file as the scan found it; either `reason` or the header values are there."""
-
-    path: str
-    size_bytes: int
-    modified_ns: int
-    reason: str | None = None
-    detail: str | None = None
-    instance_key: str | None = None
-    patient_key: str | None = None
-    rows: int | None = None
-    columns: int | None = None
-    region: str | None = None
-    modality: str | None = None
-
-
-@dataclass(kw_only=True, slots=True)
-class ScanSummary:
-    """What a scan found: files in all, of these new, images, and rejects by reason."""
-
-    found: int = 0
-    new: int = 0
-    images: int = 0
-    rejects: dict[str, int] = field(default_factory=dict[str, int])
-    regions: dict[str, int] = field(default_factory=dict[str, int])
+LEAST_FRAME_BYTES = 16
 
 
 def scan_sources(config: BuildConfig, context: HeaderContext, progress: Progress) -> ScanSummary:
@@ -81,7 +50,7 @@ def scan_sources(config: BuildConfig, context: HeaderContext, progress: Progress
     layout = DatasetLayout(config.dataset)
     atomic.make_folder(layout.scan_dir, mode=0o700)
     atomic.remove_leftovers(layout.scan_dir)
-    known = _known_files(layout)
+    known = KnownFiles(layout)
     rows: list[ScanRow] = []
     new = 0
     progress.start("scan", total=None, unit="files")
@@ -96,10 +65,10 @@ def scan_sources(config: BuildConfig, context: HeaderContext, progress: Progress
         new += len(result)
         progress.advance(len(result), size_bytes=sum(row.size_bytes for row in result))
         if len(rows) >= FILES_A_PART:
-            _write_part(layout, rows)
+            _add(layout, rows, known)
             rows = []
     if rows:
-        _write_part(layout, rows)
+        _add(layout, rows, known)
     progress.finish()
     summary = summarize_scan(layout)
     summary.new = new
@@ -111,48 +80,77 @@ def scan_chunk(context: HeaderContext, chunk: tuple[FoundFile | UnusablePath, ..
     return [_scan_file(context, found) for found in chunk]
 
 
-def scan_parts(layout: DatasetLayout) -> list[str]:
-    """The names of the finished parts of the scan, in their order."""
-    return sorted(path.name for path in layout.scan_dir.glob("part-*.parquet"))
+def _add(layout: DatasetLayout, rows: list[ScanRow], known: KnownFiles) -> None:
+    """Write rows as a part; those of paths that were known before are settled with their earlier rows.
+
+    A file that was touched only, and a reject that still is one for the same reason, count once. A reject that has
+    become readable loses its earlier row. An image that was replaced by another one counts as a further file: what was
+    built from the first lies in a shard.
+    """
+    changed = [row.path for row in rows if known.has_path(row.path)]
+    if not changed:
+        write_part(layout, rows)
+        return
+    before = rows_of_paths(layout, changed)
+    settled: list[ScanRow] = []
+    outdated: list[bytes] = []
+    for row in rows:
+        size, instance, reason = before.get(row.path, (None, None, None))
+        known_before = row.path in before
+        if known_before and (row.instance_key, row.reason) == (instance, reason) and size == row.size_bytes:
+            unchanged = ScanRow(
+                path=row.path, size_bytes=row.size_bytes, modified_ns=row.modified_ns, reason=SAME_AS_BEFORE
+            )
+            settled.append(unchanged)
+            continue
+        if known_before and reason is not None:
+            outdated.append(os.fsencode(row.path))
+        settled.append(row)
+    if outdated:
+        drop_rows(layout, partial(_rejects_of, frozenset(outdated)))
+    write_part(layout, settled)
 
 
-def read_parts(layout: DatasetLayout, names: list[str], columns: list[str] | None = None) -> Iterator[pa.Table]:
-    """The tables of parts, one after another."""
-    for name in names:
-        yield pq.read_table(layout.scan_dir / name, columns=columns)
+def _rejects_of(paths: frozenset[bytes], table: pa.Table) -> NDArray[np.bool_]:
+    pairs = zip(table["path"].to_pylist(), table["reason"].to_pylist(), strict=True)
+    return np.array([path in paths and reason is not None for path, reason in pairs], np.bool_)
 
 
-def summarize_scan(layout: DatasetLayout) -> ScanSummary:
-    """Counts over all parts; `new` is for the scan to say."""
-    summary = ScanSummary()
-    for table in read_parts(layout, scan_parts(layout), ["reason", "region"]):
-        summary.found += table.num_rows
-        for reason, region in zip(table["reason"].to_pylist(), table["region"].to_pylist(), strict=True):
-            if reason is None:
-                summary.images += 1
-                summary.regions[region] = summary.regions.get(region, 0) + 1
-            else:
-                summary.rejects[reason] = summary.rejects.get(reason, 0) + 1
-    return summary
+def _number_of_images(header: HeaderRecord, context: HeaderContext, size_bytes: int) -> int:
+    """One, or one a frame where all frames are taken and the file can hold so many; decoding refuses the others."""
+    frames = header.number_of_frames
+    return frames if context.frames == "all" and frames * LEAST_FRAME_BYTES <= size_bytes else 1
 
 
 def _scan_file(context: HeaderContext, found: FoundFile | UnusablePath) -> ScanRow:
     if isinstance(found, UnusablePath):
         return ScanRow(path=found.path, size_bytes=0, modified_ns=0, reason=found.reason.value, detail=found.detail)
-    place = {"path": found.path, "size_bytes": found.size_bytes, "modified_ns": found.modified_ns}
+    place: dict[str, Any] = {"path": found.path, "size_bytes": found.size_bytes, "modified_ns": found.modified_ns}
     try:
-        header = read_header(found.path, context)
+        parsed = read_before_pixels(found.path)
+        header = header_record(parsed, context)
+        unmapped = unmapped_region(parsed, context) if header.region == UNKNOWN else None
     except ImageRejectedError as error:
-        return ScanRow(**place, reason=error.reason.value, detail=error.detail)  # pyright: ignore[reportArgumentType]
+        return _rejected(place, error)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - one file of a hundred thousand must not end the scan
+        return _rejected(place, internal_error(error))
     return ScanRow(
-        **place,  # pyright: ignore[reportArgumentType]
+        **place,
         instance_key=header.instance_key,
         patient_key=header.patient_key,
         rows=header.rows,
         columns=header.columns,
+        frames=_number_of_images(header, context, found.size_bytes),
         region=header.region,
+        unmapped=unmapped,
         modality=header.modality,
     )
+
+
+def _rejected(place: dict[str, Any], error: ImageRejectedError) -> ScanRow:
+    return ScanRow(**place, reason=error.reason.value, detail=error.detail)
 
 
 def _one_by_one(
@@ -181,39 +179,14 @@ def _one_by_one(
 
 
 def _chunks(
-    paths: Iterator[FoundFile | UnusablePath], known: set[bytes]
+    paths: Iterator[FoundFile | UnusablePath], known: KnownFiles
 ) -> Iterator[tuple[FoundFile | UnusablePath, ...]]:
-    new = (found for found in paths if _identity(found) not in known)
+    new = (found for found in paths if not _is_known(found, known))
     while chunk := tuple(islice(new, CHUNK_FILES)):
         yield chunk
 
 
-def _identity(found: FoundFile | UnusablePath) -> bytes:
+def _is_known(found: FoundFile | UnusablePath, known: KnownFiles) -> bool:
     if isinstance(found, UnusablePath):
-        return _digest(found.path, 0, 0)
-    return _digest(found.path, found.size_bytes, found.modified_ns)
-
-
-def _digest(path: str, size_bytes: int, modified_ns: int) -> bytes:
-    text = f"{size_bytes} {modified_ns} ".encode() + os.fsencode(path)
-    return hashlib.blake2b(text, digest_size=16).digest()
-
-
-def _known_files(layout: DatasetLayout) -> set[bytes]:
-    """16 bytes for each file already scanned."""
-    known: set[bytes] = set()
-    for table in read_parts(layout, scan_parts(layout), ["path", "size_bytes", "modified_ns"]):
-        columns = (table[name].to_pylist() for name in ("path", "size_bytes", "modified_ns"))
-        known.update(_digest(os.fsdecode(path), size, changed) for path, size, changed in zip(*columns, strict=True))
-    return known
-
-
-def _write_part(layout: DatasetLayout, rows: list[ScanRow]) -> None:
-    ordered = sorted(rows, key=lambda row: row.path)
-    columns = {name: [getattr(row, name) for row in ordered] for name in SCAN_SCHEMA.names}
-    columns["path"] = [os.fsencode(row.path) for row in ordered]
-    table = pa.table(columns, schema=SCAN_SCHEMA)
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    name = f"part-{len(scan_parts(layout)):05}.parquet"
-    atomic.write_file(layout.scan_dir / name, sink.getvalue().to_pybytes(), mode=0o600)
+        return known.has(found.path, 0, 0)
+    return known.has(found.path, found.size_bytes, found.modified_ns)

@@ -6,6 +6,7 @@ its own, so that only the guilty one is rejected.
 """
 
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ import pyarrow.parquet as pq
 
 from radio_io import atomic
 from radio_io.config import BuildConfig
-from radio_io.errors import ImageRejectedError, RadioError, RejectReason
+from radio_io.dicom.header import read_file
+from radio_io.errors import ImageRejectedError, RadioError, RejectReason, internal_error
 from radio_io.executors import UnitFailure, run_units
 from radio_io.layout import DatasetLayout
 from radio_io.sharding.plan import PlannedFile, ShardPlan
@@ -38,12 +40,16 @@ class FileReject:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardReceipt:
-    """What became of a shard: what was written (None: no image at all), and how many files were rejected why."""
+    """What became of a shard: what was written (None: no image at all), and how many files were rejected why.
+
+    `slowest_file_s` is the longest time that one file took, from reading to encoding.
+    """
 
     shard_id: str
     written: WrittenShard | None
     rejects: dict[str, int]
     source_bytes: int
+    slowest_file_s: float
 
 
 def build_shard(root: str, context: SampleContext, plan: ShardPlan) -> ShardReceipt:
@@ -58,15 +64,22 @@ def build_shard_apart(config: BuildConfig, context: SampleContext, plan: ShardPl
 
 
 def _samples(context: SampleContext, files: tuple[PlannedFile, ...]) -> Iterator[Sample | FileReject]:
+    path, parsed = None, None
     for file in files:
         try:
-            yield make_sample(file.path, context)
+            if parsed is None or file.path != path:
+                path, parsed = file.path, None  # the last file goes before the next one comes
+                parsed = read_file(file.path)
+            yield make_sample(parsed, context, frame=file.frame)
         except ImageRejectedError as error:
             yield FileReject(path=file.path, reason=error.reason, detail=error.detail)
         except MemoryError:
             raise
         except RadioError as error:
             yield FileReject(path=file.path, reason=RejectReason.CORRUPT_PIXELS, detail=type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - one file of a hundred thousand must not end the build
+            rejected = internal_error(error)
+            yield FileReject(path=file.path, reason=rejected.reason, detail=rejected.detail)
 
 
 def _samples_apart(
@@ -97,10 +110,13 @@ def _write(
 ) -> ShardReceipt:
     rejects: list[FileReject] = []
     files = iter(plan.files)
+    slowest_s = 0.0
 
     def unique() -> Iterator[Sample]:
+        nonlocal slowest_s
         keys = set(plan.taken)
-        for result in results:
+        for result, elapsed_s in _timed(results):
+            slowest_s = max(slowest_s, elapsed_s)
             file = next(files)
             if isinstance(result, FileReject):
                 rejects.append(result)
@@ -121,7 +137,18 @@ def _write(
         written=written,
         rejects=dict(Counter(reject.reason.value for reject in rejects)),
         source_bytes=sum(file.size_bytes for file in plan.files),
+        slowest_file_s=slowest_s,
     )
+
+
+def _timed(results: Iterator[Sample | FileReject]) -> Iterator[tuple[Sample | FileReject, float]]:
+    """Each result with the seconds that it took."""
+    while True:
+        started_s = time.monotonic()
+        result = next(results, None)
+        if result is None:
+            return
+        yield result, time.monotonic() - started_s
 
 
 def _place(sample: Sample) -> str:
@@ -132,7 +159,8 @@ def _place(sample: Sample) -> str:
 def write_rejects(layout: DatasetLayout, shard_id: str, rejects: list[FileReject], *, num_images: int) -> None:
     """Write the rejected files of a shard into the private folder; its presence says that the shard is done."""
     path = layout.shard_rejects_path(shard_id)
-    atomic.make_folder(path.parent, mode=0o700)
+    for folder in (layout.rejects_dir, path.parent.parent, path.parent):
+        atomic.make_folder(folder, mode=0o700)  # a parent that it makes on the way would be open to others
     columns = {
         "path": [os.fsencode(reject.path) for reject in rejects],
         "reason": [reject.reason.value for reject in rejects],

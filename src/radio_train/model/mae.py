@@ -27,6 +27,9 @@ class Attention(nn.Module):
         self.k_proj = nn.Linear(size, size)
         self.v_proj = nn.Linear(size, size)
         self.o_proj = nn.Linear(size, size)
+        # It shifts all scores of a query alike, which softmax ignores: its true gradient is 0. Adam divides by the
+        # gradient's size, so what rounding leaves of it would send the bias on a walk that differs with every machine.
+        self.k_proj.bias.requires_grad_(False)
 
     def forward(self, x: Tensor, offsets: Tensor, longest: int) -> Tensor:
         """[tokens, size] to [tokens, size]."""

@@ -79,10 +79,26 @@ def budgets(tokens: int, max_images: int, mask_ratio: float) -> tuple[int, int]:
     return min(encoder, tokens), min(masked, tokens)
 
 
+def masked_patches(pack: Pack[Tensor], config: MaeConfig) -> int:
+    """How many patches of a pack are masked."""
+    counts = pack.grids[: pack.num_images].prod(dim=1).tolist()
+    return sum(count - visible_patches(count, config.mask_ratio) for count in counts)
+
+
 def mask_pack(
-    pack: Pack[Tensor], config: MaeConfig, *, seed: int, epoch: int, dtype: torch.dtype = torch.float32
+    pack: Pack[Tensor],
+    config: MaeConfig,
+    *,
+    seed: int,
+    epoch: int,
+    dtype: torch.dtype = torch.float32,
+    longest: int | None = None,
 ) -> MaskedPack:
-    """The masked pack of a pack, on the pack's device; only index arrays are made on the host."""
+    """The masked pack of a pack, on the device of its patches; only index arrays are made on the host.
+
+    `longest` bounds the tokens of an image. It is a constant of the compiled graph: give the largest of the dataset.
+    None takes the base grid's, or the pack's for a pack with a larger image.
+    """
     tokens, max_images = pack.patches.shape[0], pack.grids.shape[0]
     encoder_rows, masked_rows = budgets(tokens, max_images, config.mask_ratio)
     builder = _Builder(tokens, encoder_rows, masked_rows)
@@ -94,10 +110,10 @@ def mask_pack(
         builder.add(image, start, noise, visible_patches(end - start, config.mask_ratio), coordinates)
     weight = builder.weights(pack, config.weighting)
     device = pack.patches.device
-    # A constant, so that nothing compiles again; where an image exceeds the base grid, the other constant.
-    longest = config.base_grid**2 + 1
-    if max(builder.lengths, default=0) > longest:
-        longest = tokens
+    if longest is None:
+        base = config.base_grid**2 + 1
+        longest = tokens if max(builder.lengths, default=0) > base else base
+    assert longest >= max(builder.lengths, default=0)
 
     def pixels(rows: NDArray[np.int64], images: NDArray[np.int64]) -> Tensor:
         index = torch.from_numpy(np.maximum(rows, 0)).to(device)

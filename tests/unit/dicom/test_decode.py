@@ -10,6 +10,7 @@ import pytest
 from radio_io.dicom.decode import decode_pixels
 from radio_io.dicom.parse import read_file
 from radio_io.errors import ImageRejectedError
+from synthetic_dicom import dicom_bytes
 from unit.dicom import make_dicom as make
 from unit.dicom.make_dicom import dataset_of, encode, items, parsed, picture
 
@@ -825,3 +826,14 @@ def test_calls_lossless_values_beyond_their_own_precision_corrupt():
     data = bytearray(encode(pixels, "jpeg_lossless", bits=12))
     data[data.index(b"\xff\xc3") + 4] = 10
     assert reason_of(coded, pixels, "jpeg_lossless", data=bytes(data), bits=12) == "CORRUPT_PIXELS"
+
+
+@pytest.mark.parametrize("missing", ["BitsAllocated", "PixelRepresentation", "Rows", "SamplesPerPixel"])
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1"])
+def test_takes_or_refuses_what_lacks_an_attribute(missing, syntax):
+    data = dicom_bytes({missing: None}, syntax=syntax)
+    if missing in ("PixelRepresentation", "SamplesPerPixel"):
+        assert decode_pixels(read_file(data)).pixels.tolist() == [[1, 2, 3], [4, 5, 6]]
+    else:
+        with pytest.raises(ImageRejectedError):
+            decode_pixels(read_file(data))

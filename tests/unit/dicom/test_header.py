@@ -103,6 +103,7 @@ def test_describes_a_radiograph():
         study_date_shifted=date(2020, 3, 11) - timedelta(PSEUDONYMS.date_shift_days(PSEUDONYMS.patient("4711"))),
         study_year=None,
         is_synthetic=False,
+        accession_key=None,
     )
 
 
@@ -168,6 +169,11 @@ def test_shows_the_mapper_plain_text_of_allow_listed_attributes_only():
             "Modality absent, expected CR, DX, RG",
         ),
         ({"PixelData": None}, RejectReason.NO_PIXEL_DATA, "no PixelData element, or an empty one"),
+        (
+            {"PixelData": None, "FloatPixelData": ("OF", bytes(24))},
+            RejectReason.UNSUPPORTED_PIXELS,
+            "pixels in floating point, expected integers",
+        ),
         ({"PixelData": b""}, RejectReason.NO_PIXEL_DATA, "no PixelData element, or an empty one"),
         ({"SamplesPerPixel": 3}, RejectReason.NOT_GRAYSCALE, "SamplesPerPixel 3, expected 1"),
         ({"PhotometricInterpretation": "RGB"}, RejectReason.NOT_GRAYSCALE, "PhotometricInterpretation RGB, "),
@@ -467,6 +473,11 @@ def planted():
     for tag, (vr, _, _, _, keyword) in DicomDictionary.items():
         if vr in texts and tag >> 16 in groups and keyword not in kept:
             yield tag, (vr, f"{MARKER}{tag:08X}".encode())
+
+
+def test_stores_the_accession_number_as_a_pseudonym():
+    assert record({"AccessionNumber": " A-77 "}).accession_key == PSEUDONYMS.accession("A-77")
+    assert record({"AccessionNumber": " "}).accession_key is None
 
 
 def test_lets_no_planted_value_through():

@@ -216,7 +216,7 @@ def test_takes_a_delimiter_inside_a_fragment_for_pixels():
     frame = b"ab" + struct.pack("<HHL", 0xFFFE, 0xE0DD, 0) + b"cd"
     data = dicom_bytes({"PixelData": None}, label=JPEG_LOSSLESS)
     data += element(0x7FE00010, "OB", fragments(frame), length=UNDEFINED)
-    assert frame in read_file(data).dataset.PixelData
+    assert frame in bytes(read_file(data).dataset.PixelData)
 
 
 def test_gives_what_there_is_of_cut_pixels():
@@ -446,3 +446,25 @@ def test_reads_in_several_threads(tmp_path):
     for thread in threads:
         thread.join()
     assert results == [2] * 200
+
+
+@pytest.mark.parametrize("junk", [b"\x20", b"sender header\r\n\r\n", bytes(100), bytes(range(256)) * 2])
+@pytest.mark.parametrize("part", ["mark", "meta", "dataset"])
+def test_finds_dicom_behind_foreign_bytes(tmp_path, junk, part):
+    data = dicom_bytes(syntax=EXPLICIT)
+    start = {"mark": 128, "meta": 132, "dataset": data.index(b"\x08\x00\x16\x00UI")}[part]
+    changed = junk + data[start:]
+    for parsed in (read_file(changed), read_before_pixels(saved(tmp_path, changed))):
+        assert integer(parsed.dataset, "Rows") == 2
+        assert parsed.has_pixel_data
+
+
+def test_looks_for_dicom_at_the_beginning_only(tmp_path):
+    assert reasons(tmp_path, bytes(2000) + dicom_bytes(syntax=EXPLICIT)) is RejectReason.NOT_DICOM
+
+
+def test_knows_pixels_in_floating_point(tmp_path):
+    data = dicom_bytes({"PixelData": None})
+    floats = data + struct.pack("<HH2sHI", 0x7FE0, 0x0008, b"OF", 0, 16) + bytes(16)
+    for parsed in (read_file(floats), read_before_pixels(saved(tmp_path, floats))):
+        assert (parsed.has_pixel_data, parsed.has_float_pixels) == (False, True)

@@ -11,7 +11,7 @@ from radio_io.privacy.attributes import ALLOWED_TAGS, ATTRIBUTES, Action
 
 PROFILE = Path(__file__).with_name("basic_profile_2026c.tsv")
 UNCHANGED = {Action.KEEP}
-IDENTITY = {"instance_key", "patient_key", "study_key", "series_key", "device_key"}
+IDENTITY = {"instance_key", "patient_key", "study_key", "series_key", "device_key", "accession_key"}
 # Told from the file meta information, which is not part of the dataset.
 FROM_META = {"transfer_syntax_uid"}
 
@@ -66,7 +66,7 @@ def test_allows_exactly_the_reviewed_attributes():
         "Exposure", "ExposureInuAs", "ExposureInmAs", "XRayTubeCurrent", "ExposureTime", "ExposureTimeInuS",
         "ExposureTimeInms", "DistanceSourceToDetector", "Grid",
     }  # fmt: skip
-    assert len(ATTRIBUTES) == 75
+    assert len(ATTRIBUTES) == 76
 
 
 def test_explains_every_column_of_the_record_and_no_other():

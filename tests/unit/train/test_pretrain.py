@@ -85,12 +85,14 @@ def test_every_image_is_seen_once_an_epoch_and_replay_agrees(trained, built):
 
 def test_refuses_a_used_run_folder_and_another_model(trained, built):
     run, _ = trained
+    before = (run / "config.json").read_bytes()
     with pytest.raises(TrainingError, match="holds a run already"):
         run_pretrain(tiny(), built.root, run, selection=SMALL)
     with pytest.raises(TrainingError, match=r"model\.depth was 4, now 2"):
         run_pretrain(tiny("model.depth=2"), built.root, run, selection=SMALL, resume=True)
     with pytest.raises(TrainingError, match="selected images"):
         run_pretrain(tiny(), built.root, run, selection=Selection(where="rows <= 150"), resume=True)
+    assert (run / "config.json").read_bytes() == before
 
 
 def test_a_killed_run_resumes_to_the_same_weights(built, tmp_path):
@@ -144,12 +146,12 @@ def test_bins_policy_trains_too(built, tmp_path):
 
 
 def test_a_step_does_not_count_the_time_of_validation(built, tmp_path, monkeypatch):
-    from radio_train import pretrain
+    from radio_train import trainer
 
-    def slow(self):
+    def slow(*arguments):
         time.sleep(4)
 
-    monkeypatch.setattr(pretrain._Trainer, "validation_loss", slow)
+    monkeypatch.setattr(trainer, "validation_loss", slow)
     run = tmp_path / "run"
     run_pretrain(tiny("run.max_steps=4", "data.step_images=40"), built.root, run, selection=SMALL)
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]

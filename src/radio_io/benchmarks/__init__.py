@@ -1,0 +1,1 @@
+"""Measurements that a user runs on the own machine and files; each prints its yardstick beside it."""

@@ -1,0 +1,1 @@
+"""Labels of images for training tasks: from tables with original identifiers to the index, under pseudonyms."""
