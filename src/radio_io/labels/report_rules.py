@@ -1,7 +1,8 @@
 """What a report says about a finding, by rules: present, absent, or nothing that is sure.
 
 Comes in: rules (a TOML file) and the text of a report, German or English. Goes out: the `Verdict` of the whole. A
-statement counts only where it is plain: a mention beside words of doubt, history, question or plan decides nothing. Refuses rule files that lack something or hold no regular expressions.
+statement counts only where it is plain: a mention beside words of doubt, history, question or plan decides nothing.
+Refuses rule files that lack something or hold no regular expressions.
 
 Source: Chapman et al., A Simple Algorithm for Identifying Negated Findings and Diseases in Discharge Summaries (NegEx),
 Journal of Biomedical Informatics 34 (2001): cues before and after a mention, ended by other words.
