@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from radio_io.errors import UsageError
+from radio_train.augment.parameters import AugmentConfig
 from radio_train.evaluation.outcomes import TaskKind
 from radio_train.finetuning.config import RATES, FinetuneConfig, Mode, with_assignments
 from radio_train.finetuning.run import RunPlan
@@ -71,3 +72,15 @@ def _numbers(option: str, text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
         raise UsageError(f"{option} {text!r}; expected numbers with commas between them") from None
+
+
+def augment_config(assignments: Sequence[str]) -> AugmentConfig:
+    """The random changes, from assignments such as `augment.flip_p=0`.
+
+    Raises:
+        UsageError: An assignment is none of `augment`.
+    """
+    changed = with_assignments(FinetuneConfig(task=TaskSpec(name="region")), assignments)
+    if changed.training != FinetuneConfig(task=changed.task).training:
+        raise UsageError("found --set training...; here only augment.NAME=VALUE means something")
+    return changed.augment

@@ -5,12 +5,13 @@ from typing import Annotated
 
 import typer
 
-from radio_cli import evaluate, finetune
+from radio_cli import evaluate, finetune, probe
 from radio_cli.options import DatasetOption, DryRunOption, JsonOption
 
 app = typer.Typer(help="Pre-train a masked autoencoder and look at it.", no_args_is_help=True)
 finetune.register(app)
 evaluate.register(app)
+probe.register(app)
 
 
 @app.command(epilog="Example: radio train pretrain --preset tiny --where \"region='Knee'\" --set run.max_steps=60")

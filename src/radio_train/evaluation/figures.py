@@ -112,6 +112,22 @@ def confusion_figure(outcomes: Outcomes) -> str:
     return _svg(parts, width=side, height=side)
 
 
+def scatter_figure(title: str, groups: Sequence[tuple[str, Numbers]]) -> str:
+    """Dots [n, 2] a group, scaled to the frame."""
+    every = np.concatenate([places for _, places in groups])
+    low, span = every.min(0), np.maximum(np.ptp(every, axis=0), 1e-12)
+    parts = [f'<text x="{LEFT}" y="20" {_TEXT} font-weight="bold">{escape(title)}</text>']
+    parts.append(f'<rect x="{LEFT}" y="{TOP}" width="{SIDE}" height="{SIDE}" fill="none" stroke="#444"/>')
+    for index, (name, places) in enumerate(groups):
+        colour = COLOURS[index % len(COLOURS)]
+        hollow = index >= len(COLOURS)  # the colours are used up
+        paint = f'fill="none" stroke="{colour}"' if hollow else f'fill="{colour}" fill-opacity="0.7"'
+        for x, y in 0.03 + 0.94 * (places - low) / span:
+            parts.append(f'<circle cx="{_x(x):.1f}" cy="{_y(y):.1f}" r="2.5" {paint}/>')
+        parts.append(_legend(index, name, colour))
+    return _svg(parts)
+
+
 def _curves(
     outcomes: Outcomes,
     curve: Callable[[Numbers, Flags], tuple[Numbers, Numbers]],
