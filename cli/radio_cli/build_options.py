@@ -16,7 +16,7 @@ def make_config(
     *,
     regions: Path | None = None,
     allow_burned_in: bool = False,
-    **options: str | int | None,
+    **options: str | float | None,
 ) -> BuildConfig:
     """The configuration of a scan or build.
 
@@ -36,6 +36,8 @@ def make_config(
     if "modalities" in given:
         names = frozenset(name.strip().upper() for name in str(given["modalities"]).split(",") if name.strip())
         values["modalities"] = None if "ALL" in names else names
+    if "file_timeout" in given:
+        values["file_timeout_s"] = float(given["file_timeout"])
     if "task" in given:
         values["task"] = TaskShare.parse(str(given["task"]))
     regions_file = regions or (Path(str(given["regions"])) if "regions" in given else None)

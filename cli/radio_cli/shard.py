@@ -43,6 +43,9 @@ def build(
     task: Annotated[
         str | None, typer.Option("--task", metavar="I/N", help="Build only every N-th shard from I on: a SLURM array.")
     ] = None,
+    file_timeout: Annotated[
+        float | None, typer.Option("--file-timeout", min=0.1, help="Reject files that take longer, s.  [default: 120]")
+    ] = None,
     retry: Annotated[
         list[str] | None,
         typer.Option("--retry", metavar="REASON", help="Try files again that were rejected for REASON; repeatable."),
@@ -84,6 +87,7 @@ def build(
         frames=frames,
         workers=workers,
         executor=executor,
+        file_timeout=file_timeout,
         task=task,
     )
     if dry_run:

@@ -15,6 +15,7 @@ from radio_io.errors import ConfigError
 from radio_io.layout import Split
 from radio_io.sharding.bins import DEFAULT_NOTATION, Bins
 
+FILE_SECONDS: Final = 5.0
 DEFAULT_MODALITIES: Final = frozenset({"CR", "DX", "RG"})
 
 
@@ -154,6 +155,10 @@ class BuildConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected at least {least}")
         if not self.file_timeout_s > 0:
             raise ConfigError(f"file_timeout_s is {self.file_timeout_s}; expected more than 0 seconds")
+
+    def shard_timeout_s(self, files: int) -> float:
+        """What a shard of so many files may take; a file that hangs is ended much earlier, by its own limit."""
+        return self.file_timeout_s + FILE_SECONDS * files
 
 
 def _set_choice(config: BuildConfig, name: str, choices: type[StrEnum]) -> None:

@@ -7,6 +7,7 @@ A first Ctrl-C stops handing out units and lets those in flight finish; a second
 """
 
 import contextlib
+import faulthandler
 import multiprocessing
 import os
 import resource
@@ -16,8 +17,9 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TextIO, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -26,6 +28,7 @@ from radio_io.errors import RejectReason
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
 UNITS_PER_WORKER = 2
+_silence: TextIO | None = None  # set in worker processes
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +134,26 @@ def _result(future: Any) -> Any:  # noqa: ANN401 - pebble's future is untyped
         return UnitFailure(RejectReason.OUT_OF_MEMORY, "the worker process ran out of its memory limit")
 
 
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Generator[None, None, None]:
+    """End this worker process where the block takes longer, be it inside native code; nothing outside of a worker.
+
+    The parent learns of it as of any other death of the process.
+    """
+    if _silence is None:
+        yield
+        return
+    faulthandler.dump_traceback_later(seconds, exit=True, file=_silence)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
 def _prepare(memory_bytes: int | None) -> None:
-    """In each worker: leave Ctrl-C to the parent, bound the memory."""
+    """In each worker: leave Ctrl-C to the parent, bound the memory, open where a traceback may go unseen."""
+    global _silence
+    _silence = Path(os.devnull).open("w")  # noqa: SIM115 - as long as the process lives
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if memory_bytes is not None:
         resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))

@@ -34,10 +34,10 @@ from radio_io.sharding.retry import finish_retry, request_retry
 from radio_io.sharding.sample import SampleContext, header_context, sample_context
 from radio_io.sharding.scan import scan_sources
 from radio_io.sharding.scan_table import ScanSummary, summarize_scan
-from radio_io.sharding.shard_unit import ShardReceipt, build_shard, build_shard_apart
+from radio_io.sharding.shard_unit import ShardReceipt, build_shard
+from radio_io.sharding.suspects import build_without_guilty
 from radio_io.sharding.waves import find_missing, plans_of_wave
 
-FILE_SECONDS = 5.0
 FREE_SPACE_SHARE = 0.7  # encoded bytes a source byte, at worst about the source's own size for compressed sources
 
 
@@ -234,14 +234,14 @@ def _build_missing(
                 config,
                 partial(build_shard, str(config.dataset), context),
                 plans_of_wave(layout, missing, wave),
-                timeout_s=config.file_timeout_s + FILE_SECONDS * missing.longest,
+                timeout_s=config.shard_timeout_s(missing.longest),
                 memory_bytes=config.worker_memory_bytes,
                 interruption=interruption,
             )
             for outcome in outcomes:
                 receipt = outcome.result
                 if isinstance(receipt, UnitFailure):
-                    receipt = build_shard_apart(config, context, outcome.unit)
+                    receipt = build_without_guilty(build_shard, config, context, outcome.unit)
                 _count(summary, receipt)
                 built += 1
                 progress.advance(len(outcome.unit.files), size_bytes=receipt.source_bytes)

@@ -57,15 +57,26 @@ class PlannedFile:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class GuiltyFile:
+    """A file, by its position in a shard, that ends the process that decodes it."""
+
+    position: int
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ShardPlan:
     """A shard to build: its id and its files, in the order in which they will lie in the tar.
 
-    `taken` are keys of images in earlier shards that have an instance in common with this one.
+    `taken` are keys of images in earlier shards that have an instance in common with this one; `guilty` files are not
+    opened but rejected.
     """
 
     shard_id: str
     files: tuple[PlannedFile, ...]
     taken: frozenset[str] = frozenset()
+    guilty: tuple[GuiltyFile, ...] = ()
 
 
 def extend_plan(config: BuildConfig, pseudonyms: Pseudonymizer) -> None:

@@ -40,6 +40,7 @@ class SampleContext:
     render: str
     text: TextMode = TextMode.OFF
     withdrawn: Tombstones = field(default_factory=Tombstones)
+    file_timeout_s: float = 120.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,6 +92,7 @@ def sample_context(config: BuildConfig, pseudonyms: Pseudonymizer) -> SampleCont
         codec=config.codec,
         render=config.render.value,
         text=config.text,
+        file_timeout_s=config.file_timeout_s,
         withdrawn=read_tombstones(DatasetLayout(config.dataset)),
     )
 

@@ -8,10 +8,11 @@ its own, so that only the guilty one is rejected.
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,9 +21,10 @@ from radio_io import atomic
 from radio_io.config import BuildConfig
 from radio_io.dicom.header import read_file
 from radio_io.errors import ImageRejectedError, RadioError, RejectReason, internal_error
-from radio_io.executors import UnitFailure, run_units
+from radio_io.executors import UnitFailure, run_units, time_limit
 from radio_io.layout import DatasetLayout
-from radio_io.sharding.plan import PlannedFile, ShardPlan
+from radio_io.sharding.plan import GuiltyFile, PlannedFile, ShardPlan
+from radio_io.sharding.position_note import noting_position
 from radio_io.sharding.sample import Sample, SampleContext, make_sample
 from radio_io.sharding.write import WrittenShard, write_shard
 
@@ -55,7 +57,9 @@ class ShardReceipt:
 def build_shard(root: str, context: SampleContext, plan: ShardPlan) -> ShardReceipt:
     """Build one shard: a unit of work."""
     layout = DatasetLayout(Path(root))
-    return _write(layout, context, plan, _samples(context, plan.files))
+    guilty = {file.position: file for file in plan.guilty}
+    with noting_position(layout, plan.shard_id) as note:
+        return _write(layout, context, plan, _samples(context, plan.files, note, guilty))
 
 
 def build_shard_apart(config: BuildConfig, context: SampleContext, plan: ShardPlan) -> ShardReceipt:
@@ -63,14 +67,26 @@ def build_shard_apart(config: BuildConfig, context: SampleContext, plan: ShardPl
     return _write(DatasetLayout(config.dataset), context, plan, _samples_apart(config, context, plan.files))
 
 
-def _samples(context: SampleContext, files: tuple[PlannedFile, ...]) -> Iterator[Sample | FileReject]:
+def _samples(
+    context: SampleContext,
+    files: tuple[PlannedFile, ...],
+    note: Callable[[int], None] = lambda position: None,
+    guilty: Mapping[int, GuiltyFile] = MappingProxyType({}),
+) -> Iterator[Sample | FileReject]:
     path, parsed = None, None
-    for file in files:
+    for position, file in enumerate(files):
+        if position in guilty:
+            death = guilty[position]
+            yield FileReject(path=file.path, reason=RejectReason(death.reason), detail=death.detail)
+            continue
+        note(position)
         try:
-            if parsed is None or file.path != path:
-                path, parsed = file.path, None  # the last file goes before the next one comes
-                parsed = read_file(file.path)
-            yield make_sample(parsed, context, frame=file.frame)
+            with time_limit(context.file_timeout_s):
+                if parsed is None or file.path != path:
+                    path, parsed = file.path, None  # the last file goes before the next one comes
+                    parsed = read_file(file.path)
+                sample = make_sample(parsed, context, frame=file.frame)
+            yield sample
         except ImageRejectedError as error:
             yield FileReject(path=file.path, reason=error.reason, detail=error.detail)
         except MemoryError:
@@ -87,7 +103,7 @@ def _samples_apart(
 ) -> Iterator[Sample | FileReject]:
     """Each file in a process of its own, so that only the guilty one is rejected."""
     outcomes = run_units(
-        partial(_one_sample, context),
+        partial(one_sample, context),
         files,
         workers=1,
         timeout_s=config.file_timeout_s,
@@ -101,7 +117,8 @@ def _samples_apart(
             yield result
 
 
-def _one_sample(context: SampleContext, file: PlannedFile) -> Sample | FileReject:
+def one_sample(context: SampleContext, file: PlannedFile) -> Sample | FileReject:
+    """The sample of one file: a unit of work."""
     return next(_samples(context, (file,)))
 
 
