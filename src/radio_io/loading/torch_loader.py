@@ -29,6 +29,7 @@ from radio_io.loading.bad_images import BadImage, Quarantine
 from radio_io.loading.batch import Decoder, LoaderConfig, Pack
 from radio_io.loading.cache import ImageCache, open_cache
 from radio_io.loading.dali_assemble import DaliAssembler, without_on_device
+from radio_io.loading.memory import PackMemory
 from radio_io.loading.order import OrderState, steps_per_epoch
 from radio_io.loading.plan import PackJob, StepPlan, pack_jobs, pack_slots, plan_step, visible_patches
 from radio_io.loading.read_ahead import Fetched, ReadAhead, ReadCounts
@@ -63,6 +64,7 @@ class PackLoader:
         self._store = open_store(root, config.reading.store, pause_s=config.reading.retry_pause_s)
         self._reader = ReadAhead(table, self._store, config.reading, self.cache)
         self._queue: queue.Queue[PackInProgress | BaseException] = queue.Queue(maxsize=config.prefetch_packs)
+        self._blocks = PackMemory()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._produce, name="radio-packs", daemon=True)
         self._started = False
@@ -164,7 +166,7 @@ class PackLoader:
         pixels = self._config.patch_size**2
         if torch.cuda.is_available():
             return torch.empty((tokens, pixels), dtype=torch.uint16, pin_memory=True).numpy()
-        return np.empty((tokens, pixels), np.uint16)
+        return self._blocks.take(tokens, pixels)
 
     def _pack(self, item: PackInProgress) -> TensorPack:
         filled, job = item.finish(), item.job
