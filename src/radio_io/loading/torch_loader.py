@@ -33,12 +33,14 @@ from radio_io.loading.memory import PackMemory
 from radio_io.loading.order import OrderState, steps_per_epoch
 from radio_io.loading.plan import PackJob, StepPlan, pack_jobs, pack_slots, plan_step, visible_patches
 from radio_io.loading.read_ahead import Fetched, ReadAhead, ReadCounts
+from radio_io.loading.reading import ReadConfig
 from radio_io.loading.store import open_store
 from radio_io.loading.table import ImageTable
 
 __all__ = ["PackLoader", "StepPlan", "TensorPack", "plan_step", "visible_patches"]
 
 TensorPack = Pack[torch.Tensor]
+LEAST_READ_AHEAD = 16 << 20
 
 
 class PackLoader:
@@ -62,7 +64,7 @@ class PackLoader:
         )
         self.cache = _cache(root, table, config)
         self._store = open_store(root, config.reading.store, pause_s=config.reading.retry_pause_s)
-        self._reader = ReadAhead(table, self._store, config.reading, self.cache)
+        self._reader = ReadAhead(table, self._store, self._reading(), self.cache)
         self._queue: queue.Queue[PackInProgress | BaseException] = queue.Queue(maxsize=config.prefetch_packs)
         self._blocks = PackMemory()
         self._stop = threading.Event()
@@ -129,6 +131,13 @@ class PackLoader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _reading(self) -> ReadConfig:
+        """Two steps of this rank are all that it can use: a window that is read, one that is consumed."""
+        reading = self._config.reading
+        images = min(2 * self._start.step_images // self._world_size + 1, 2 * len(self._table))
+        wanted = int(images * float(self._table.sizes.mean()) * 1.2)
+        return replace(reading, read_ahead_bytes=min(reading.read_ahead_bytes, max(wanted, LEAST_READ_AHEAD)))
 
     def _produce(self) -> None:
         workers = self._config.workers or len(os.sched_getaffinity(0))
