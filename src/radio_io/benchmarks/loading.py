@@ -22,7 +22,7 @@ from radio_io.benchmarks.yardsticks import (
     read_webdataset,
     write_png_shards,
 )
-from radio_io.loading.batch import LoaderConfig
+from radio_io.loading.batch import Decoder, LoaderConfig
 from radio_io.loading.order import OrderState
 from radio_io.loading.reading import ReadConfig
 from radio_io.loading.table import ImageTable, load_image_table
@@ -62,6 +62,7 @@ def measure_loader(
     reading: ReadConfig,
     workers: int,
     epochs: int = 1,
+    decoder: Decoder = Decoder.THREADS,
 ) -> Rate:
     """Images of whole epochs, until the last pack is there; the trainer takes no time."""
     largest = int(table.grids(PATCH_SIZE).prod(axis=1).max()) + 1
@@ -72,6 +73,7 @@ def measure_loader(
         token_budget=max(TOKEN_BUDGET, largest),
         workers=workers,
         halvings=table.halvings,
+        decoder=decoder,
         reading=replace(reading, read_ahead_bytes=ahead),
     )
     began_s = time.perf_counter()
