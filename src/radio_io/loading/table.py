@@ -7,8 +7,8 @@ split or selection without images and a resolution that the codec cannot give.
 """
 
 import hashlib
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -99,6 +99,14 @@ class ImageTable:
         side = patch_size << self.halvings
         tall = (self.rows > (height - 1) * side) & (self.rows <= height * side)
         return np.flatnonzero(tall & (self.columns > (width - 1) * side) & (self.columns <= width * side))
+
+    def part(self, rows: Sequence[int]) -> "ImageTable":
+        """Some rows, in their order."""
+        chosen = np.asarray(rows, np.int64)
+        columns = {each.name: getattr(self, each.name) for each in fields(self)}
+        taken = {name: value[chosen] for name, value in columns.items() if isinstance(value, np.ndarray)}
+        share = len(chosen) / max(1, len(self))
+        return replace(self, **taken, full_size_bytes=int(self.full_size_bytes * share))
 
     def digest(self) -> str:
         """What identifies this selection: equal digests have the same steps for the same state."""

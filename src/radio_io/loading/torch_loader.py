@@ -29,15 +29,18 @@ from radio_io.loading.bad_images import BadImage, Quarantine
 from radio_io.loading.batch import Decoder, LoaderConfig, Pack
 from radio_io.loading.cache import ImageCache, open_cache
 from radio_io.loading.dali_assemble import DaliAssembler, without_on_device
+from radio_io.loading.memory import PackMemory
 from radio_io.loading.order import OrderState, steps_per_epoch
 from radio_io.loading.plan import PackJob, StepPlan, pack_jobs, pack_slots, plan_step, visible_patches
 from radio_io.loading.read_ahead import Fetched, ReadAhead, ReadCounts
+from radio_io.loading.reading import ReadConfig
 from radio_io.loading.store import open_store
 from radio_io.loading.table import ImageTable
 
 __all__ = ["PackLoader", "StepPlan", "TensorPack", "plan_step", "visible_patches"]
 
 TensorPack = Pack[torch.Tensor]
+LEAST_READ_AHEAD = 16 << 20
 
 
 class PackLoader:
@@ -61,8 +64,9 @@ class PackLoader:
         )
         self.cache = _cache(root, table, config)
         self._store = open_store(root, config.reading.store, pause_s=config.reading.retry_pause_s)
-        self._reader = ReadAhead(table, self._store, config.reading, self.cache)
+        self._reader = ReadAhead(table, self._store, self._reading(), self.cache)
         self._queue: queue.Queue[PackInProgress | BaseException] = queue.Queue(maxsize=config.prefetch_packs)
+        self._blocks = PackMemory()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._produce, name="radio-packs", daemon=True)
         self._started = False
@@ -128,6 +132,13 @@ class PackLoader:
     ) -> None:
         self.close()
 
+    def _reading(self) -> ReadConfig:
+        """Two steps of this rank are all that it can use: a window that is read, one that is consumed."""
+        reading = self._config.reading
+        images = min(2 * self._start.step_images // self._world_size + 1, 2 * len(self._table))
+        wanted = int(images * float(self._table.sizes.mean()) * 1.2)
+        return replace(reading, read_ahead_bytes=min(reading.read_ahead_bytes, max(wanted, LEAST_READ_AHEAD)))
+
     def _produce(self) -> None:
         workers = self._config.workers or len(os.sched_getaffinity(0))
         jobs = pack_jobs(self._table, self._start, self._config, rank=self._rank, world_size=self._world_size)
@@ -164,7 +175,7 @@ class PackLoader:
         pixels = self._config.patch_size**2
         if torch.cuda.is_available():
             return torch.empty((tokens, pixels), dtype=torch.uint16, pin_memory=True).numpy()
-        return np.empty((tokens, pixels), np.uint16)
+        return self._blocks.take(tokens, pixels)
 
     def _pack(self, item: PackInProgress) -> TensorPack:
         filled, job = item.finish(), item.job

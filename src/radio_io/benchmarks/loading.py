@@ -1,0 +1,181 @@
+"""How fast packs come: from a throttled store, from the cache, from local shards; beside what others do there.
+
+Comes in: a dataset, DICOM files, a link's bandwidth and latency. Goes out: `Rate`s, and what each is compared with.
+Refuses a machine that cannot mount a throttled store, with a `UsageError`.
+
+All of one report is measured in one run, so that only the ratios count.
+"""
+
+import itertools
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from radio_io.benchmarks.throttled_folder import throttled
+from radio_io.benchmarks.yardsticks import (
+    Rate,
+    decode_alone,
+    decode_and_cut,
+    read_dicom_files,
+    read_webdataset,
+    write_png_shards,
+)
+from radio_io.loading.batch import Decoder, LoaderConfig
+from radio_io.loading.order import OrderState
+from radio_io.loading.reading import ReadConfig
+from radio_io.loading.table import ImageTable, load_image_table
+from radio_io.loading.torch_loader import PackLoader
+
+TOKEN_BUDGET = 24_576
+PATCH_SIZE = 48
+MIN_READ_AHEAD = 16 << 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Compared:
+    """A rate, and its ratio to the yardstick that is named."""
+
+    rate: Rate
+    ratio: float | None = None
+    yardstick: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IoSettings:
+    """The link, and how much is measured."""
+
+    mbit_per_s: float = 1000.0
+    latency_ms: float = 5.0
+    streams: int = 8
+    epochs: int = 4
+    workers: int = 2
+    halvings: int = 0
+
+
+def measure_loader(
+    root: Path,
+    table: ImageTable,
+    *,
+    name: str,
+    reading: ReadConfig,
+    workers: int,
+    epochs: int = 1,
+    decoder: Decoder = Decoder.THREADS,
+) -> Rate:
+    """Images of whole epochs, until the last pack is there; the trainer takes no time."""
+    largest = int(table.grids(PATCH_SIZE).prod(axis=1).max()) + 1
+    # What is read ahead at the end of the last epoch is not delivered: keep it small beside what is.
+    ahead = max(MIN_READ_AHEAD, min(reading.read_ahead_bytes, int(table.sizes.sum()) // 4))
+    config = LoaderConfig(
+        patch_size=PATCH_SIZE,
+        token_budget=max(TOKEN_BUDGET, largest),
+        workers=workers,
+        halvings=table.halvings,
+        decoder=decoder,
+        reading=replace(reading, read_ahead_bytes=ahead),
+    )
+    began_s = time.perf_counter()
+    with PackLoader(root, table, config, OrderState(seed=0)) as loader:
+        images, seconds = 0, 0.0
+        for pack in itertools.takewhile(lambda pack: pack.epoch < epochs, loader):
+            images += pack.num_images
+            seconds = time.perf_counter() - began_s
+        stored = int(table.sizes.sum()) * epochs
+        if reading.cache is not None:
+            stored -= int(stored * min(1.0, loader.counts.cached_images / max(1, images)))
+    return Rate(name=name, images=images, seconds=seconds, bytes_read=stored)
+
+
+def measure_io(root: Path, files: Sequence[Path], settings: IoSettings) -> list[Compared]:
+    """The throttled store: our first epoch and the cached ones, DICOM one by one, webdataset with PNG.
+
+    `files` are the DICOM files of `root`'s images, below one folder.
+    """
+    table = load_image_table(root, None, halvings=settings.halvings)
+    bytes_per_s = settings.mbit_per_s * 1e6 / 8
+    with tempfile.TemporaryDirectory(prefix="radio-bench-") as name:
+        work = Path(name)
+        shards = write_png_shards(root, load_image_table(root, None), work / "store" / "png", threads=settings.workers)
+        for each, source in (("shards", root), ("dicom", _common_folder(files))):
+            (work / "store" / each).symlink_to(source.absolute())
+        link = throttled(work / "store", work / "mount", mbit_per_s=settings.mbit_per_s, latency_ms=settings.latency_ms)
+        with link as mount:
+            slow = ReadConfig(store=str(mount / "shards"), streams=settings.streams)
+            cached = ReadConfig(store=str(mount / "shards"), streams=settings.streams, cache=work / "cache")
+            first = measure_loader(
+                root,
+                table,
+                name="radio, from the store",
+                reading=slow,
+                workers=settings.workers,
+                epochs=settings.epochs,
+            )
+            measure_loader(root, table, name="filling", reading=cached, workers=settings.workers)
+            later = measure_loader(
+                root,
+                table,
+                name="radio, from the cache",
+                reading=cached,
+                workers=settings.workers,
+                epochs=settings.epochs,
+            )
+            least = _least_work(root, table, settings)
+            one_by_one = read_dicom_files(
+                [mount / "dicom" / path.relative_to(_common_folder(files)) for path in files], threads=settings.streams
+            )
+            png = read_webdataset([mount / "png" / path.name for path in shards], workers=settings.workers)
+    return [
+        Compared(rate=first, ratio=first.mb_per_s * 1e6 / bytes_per_s, yardstick="bandwidth"),
+        Compared(rate=later, ratio=later.images_per_s / least.images_per_s, yardstick=least.name),
+        Compared(rate=first, ratio=first.images_per_s / one_by_one.images_per_s, yardstick=one_by_one.name),
+        Compared(rate=first, ratio=first.images_per_s / png.images_per_s, yardstick=png.name),
+        *(Compared(rate=each) for each in (least, one_by_one, png)),
+    ]
+
+
+def measure_local(root: Path, *, workers: int, epochs: int = 4, with_webdataset: bool = True) -> list[Compared]:
+    """Warm local shards: our packs beside the decoder alone and webdataset with PNG."""
+    table = load_image_table(root, None)
+    ours = "radio, local shards"
+    measure_loader(root, table, name="warming", reading=ReadConfig(), workers=workers)
+    local = measure_loader(root, table, name=ours, reading=ReadConfig(), workers=workers, epochs=epochs)
+    single = decode_alone(root, table, threads=1)
+    least = decode_and_cut(root, table, patch=PATCH_SIZE, threads=workers, rounds=epochs)
+    found = [
+        Compared(
+            rate=local,
+            ratio=local.images_per_s / (workers * single.images_per_s),
+            yardstick=f"{workers} x {single.name}",
+        ),
+        Compared(rate=local, ratio=local.images_per_s / least.images_per_s, yardstick=least.name),
+    ]
+    yardsticks = [single, least]
+    if with_webdataset:
+        with tempfile.TemporaryDirectory(prefix="radio-bench-") as name:
+            shards = write_png_shards(root, table, Path(name), threads=workers)
+            png = read_webdataset(shards, workers=workers)
+        found.append(Compared(rate=local, ratio=local.images_per_s / png.images_per_s, yardstick=png.name))
+        yardsticks.append(png)
+    return [*found, *(Compared(rate=each) for each in yardsticks)]
+
+
+def _least_work(root: Path, table: ImageTable, settings: IoSettings) -> Rate:
+    if settings.halvings:
+        return measure_loader(
+            root,
+            table,
+            name="radio, local fronts",
+            reading=ReadConfig(),
+            workers=settings.workers,
+            epochs=settings.epochs,
+        )
+    return decode_and_cut(root, table, patch=PATCH_SIZE, threads=settings.workers, rounds=settings.epochs)
+
+
+def _common_folder(files: Sequence[Path]) -> Path:
+    folder = files[0].absolute().parent
+    while not all(path.absolute().is_relative_to(folder) for path in files):
+        folder = folder.parent
+    return folder

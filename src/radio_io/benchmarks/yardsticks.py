@@ -1,0 +1,156 @@
+"""The ways of reading images that the loader is compared with, and how fast this machine decodes at best.
+
+Comes in: files or shards. Goes out: images and seconds. Refuses nothing: these are measured as their users run them.
+
+- DICOM files one by one, as the thesis read them: pydicom with pylibjpeg, on threads.
+- webdataset with PNG of 16 bits in a torch DataLoader, on processes.
+- The decoder alone on bytes in memory: what no loader can exceed.
+"""
+
+import importlib
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+
+from radio_io.codecs.registry import get_codec
+from radio_io.layout import DatasetLayout
+from radio_io.loading.pack_images import check_bytes, cut_into
+from radio_io.loading.store import LocalStore
+from radio_io.loading.table import ImageTable
+from radio_io.sharding.write import END_OF_ARCHIVE, tar_member
+
+PNG_LEVEL = 6
+PNG_SHARD_IMAGES = 40
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rate:
+    """Images read in some seconds; `bytes_read` of the store, as far as known."""
+
+    name: str
+    images: int
+    seconds: float
+    bytes_read: int = 0
+
+    @property
+    def images_per_s(self) -> float:
+        """Images a second."""
+        return self.images / self.seconds if self.seconds else 0.0
+
+    @property
+    def mb_per_s(self) -> float:
+        """Millions of bytes a second from the store."""
+        return self.bytes_read / 1e6 / self.seconds if self.seconds else 0.0
+
+
+def read_dicom_files(files: Sequence[Path], *, threads: int) -> Rate:
+    """DICOM files one by one; a file that pydicom refuses costs its time and counts as none."""
+    pydicom: Any = importlib.import_module("pydicom")
+
+    def pixels(path: Path) -> int:
+        try:
+            return int(np.asarray(pydicom.dcmread(path).pixel_array).ndim == 2)
+        except Exception:  # noqa: BLE001 - synthetic exports hold files that nobody can read
+            return 0
+
+    began_s = time.perf_counter()
+    with ThreadPoolExecutor(threads) as pool:
+        images = sum(pool.map(pixels, files))
+    seconds = time.perf_counter() - began_s
+    return Rate(name="DICOM one by one", images=images, seconds=seconds, bytes_read=_size(files))
+
+
+def write_png_shards(root: Path, table: ImageTable, folder: Path, *, threads: int) -> list[Path]:
+    """The images of a table as a webdataset of 16-bit PNG would hold them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    encoded = encoded_images(root, table)
+    codec = get_codec(table.codec)
+
+    def png(row: int) -> bytes:
+        return bytes(imagecodecs.png_encode(codec.decode(encoded[row]), level=PNG_LEVEL))
+
+    paths: list[Path] = []
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, len(table), PNG_SHARD_IMAGES):
+            rows = range(start, min(start + PNG_SHARD_IMAGES, len(table)))
+            members = [
+                tar_member(f"{table.key(row)}.png", data) for row, data in zip(rows, pool.map(png, rows), strict=True)
+            ]
+            paths.append(folder / f"{len(paths):06}.tar")
+            paths[-1].write_bytes(b"".join([*members, END_OF_ARCHIVE]))
+    return paths
+
+
+def read_webdataset(shards: Sequence[Path], *, workers: int) -> Rate:
+    """Webdataset in a DataLoader; the time runs from the first image on, so that starting processes does not count."""
+    wds: Any = importlib.import_module("webdataset")
+    data: Any = importlib.import_module("torch.utils.data")
+    dataset = wds.WebDataset([str(path) for path in shards], shardshuffle=False, empty_check=False).map(_decode_png)
+    processes = min(workers, len(shards))
+    loader = data.DataLoader(dataset, batch_size=None, num_workers=processes, multiprocessing_context="fork")
+    images, began_s = 0, time.perf_counter()
+    for images, _ in enumerate(loader):
+        if not images:
+            began_s = time.perf_counter()
+    seconds = time.perf_counter() - began_s
+    return Rate(name="webdataset + PNG16", images=images, seconds=seconds, bytes_read=_size(shards))
+
+
+def decode_alone(root: Path, table: ImageTable, *, threads: int, rounds: int = 1) -> Rate:
+    """The codec on bytes in memory, nothing else."""
+    encoded, codec = encoded_images(root, table), get_codec(table.codec)
+    began_s = time.perf_counter()
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(rounds):
+            for _image in pool.map(codec.decode, encoded):
+                pass
+    return Rate(
+        name=f"decoder alone, {threads} threads",
+        images=rounds * len(encoded),
+        seconds=time.perf_counter() - began_s,
+    )
+
+
+def decode_and_cut(root: Path, table: ImageTable, *, patch: int, threads: int, rounds: int = 1) -> Rate:
+    """What each image needs at least: its checksum, the codec, cutting into patches."""
+    encoded, codec = encoded_images(root, table), get_codec(table.codec)
+    grids = table.grids(patch).tolist()
+
+    def work(row: int) -> None:
+        height, width = grids[row]
+        out: NDArray[np.uint16] = np.empty((height * width, patch * patch), np.uint16)
+        cut_into(codec.decode(check_bytes(table, row, encoded[row])), (height, width), patch, out)
+
+    began_s = time.perf_counter()
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(rounds):
+            for _done in pool.map(work, range(len(encoded))):
+                pass
+    seconds = time.perf_counter() - began_s
+    return Rate(name=f"check, decode, cut, {threads} threads", images=rounds * len(encoded), seconds=seconds)
+
+
+def encoded_images(root: Path, table: ImageTable) -> list[bytes]:
+    """The bytes of all images of a table."""
+    store = LocalStore(DatasetLayout(root).root)
+    found = [
+        store.read(table.shard_ids[table.shards[row]], int(table.offsets[row]), int(table.sizes[row]))
+        for row in range(len(table))
+    ]
+    store.close()
+    return found
+
+
+def _decode_png(sample: dict[str, Any]) -> NDArray[np.uint16]:
+    return np.asarray(imagecodecs.png_decode(sample["png"]))
+
+
+def _size(files: Iterable[Path]) -> int:
+    return sum(path.stat().st_size for path in files)
