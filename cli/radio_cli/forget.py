@@ -1,11 +1,14 @@
 """`radio forget`: withdraw patients and studies from a dataset."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from radio_cli.options import DatasetOption, DryRunOption, JsonOption
+
+if TYPE_CHECKING:
+    from radio_io.sharding.forget import ForgetSummary
 
 
 def register(app: typer.Typer) -> None:
@@ -28,6 +31,12 @@ def forget(
         str | None, typer.Option("--issuer", help="Only this IssuerOfPatientID. Default: whatever the issuer.")
     ] = None,
     runs: Annotated[Path, typer.Option("--runs", help="Folder with training runs to look through.")] = Path("runs"),
+    cache: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--cache", help="Cache folder of training to clear of them, beside those of the runs; repeatable."
+        ),
+    ] = None,
     dataset: DatasetOption = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
@@ -57,21 +66,31 @@ def forget(
 
     progress = ConsoleProgress(quiet=as_json)
     looked_through = find_runs if runs.is_dir() else None
-    summary = forget_images(root, withdrawn, progress, find_runs=looked_through, dry_run=dry_run)
+    summary = forget_images(
+        root, withdrawn, progress, find_runs=looked_through, caches=tuple(cache or ()), dry_run=dry_run
+    )
     if as_json:
         emit_json(as_object(summary))
         return
-    verb = "would take" if dry_run else "took"
-    typer.echo(f"{verb} {summary.images:,} images and {summary.labels:,} labels out of {summary.shards:,} shards")
-    for each in summary.runs:
-        typer.echo(
-            f"run {each['run']} saw {each['trained_images']:,} of them in {each['trained_steps']:,} of its steps"
-            f"{'' if each['certain'] else ' (the dataset has changed since: not certain)'}, "
-            f"{each['validated_images']:,} in validation"
-        )
+    _show(summary, dry_run=dry_run)
     if summary.images and not summary.runs:
         note(
             f"no run in {runs} saw them; other folders: --runs" if looked_through else f"no folder {runs}: give --runs"
         )
     if not summary.images:
         note("the dataset has no image of them; a later build will leave them out")
+
+
+def _show(summary: "ForgetSummary", *, dry_run: bool) -> None:
+    verb = "would take" if dry_run else "took"
+    typer.echo(
+        f"{verb} {summary.images:,} images and {summary.labels:,} labels out of {summary.shards:,} shards, "
+        f"{summary.cached:,} entries out of caches"
+    )
+    for each in summary.runs:
+        typer.echo(
+            f"run {each['run']} saw {each['trained_images']:,} of them in {each['trained_steps']:,} of its steps"
+            f"{'' if each['certain'] else ' (the dataset has changed since: not certain)'}, "
+            f"{each['validated_images']:,} in validation"
+            f"{', and read copies of the shards elsewhere' if each['store'] else ''}"
+        )

@@ -178,6 +178,11 @@ def info(dataset: DatasetOption = None, as_json: JsonOption = False) -> None:
         f"{found.images:,} images of {found.patients:,} patients in {found.shards} shards, "
         f"{format_size(found.size_bytes)}, compressed {found.compression:.2f}x"
     )
+    if found.unseen_text:
+        typer.echo(
+            f"{found.unseen_text:,} scanned films, secondary captures or marked images may carry names in their pixels "
+            "and no detector looked at them: build with --text-detector or --mask-text"
+        )
     if found.doubtful_ids or found.mixed_studies:
         typer.echo(
             f"in doubt: {found.doubtful_ids:,} patient IDs with several issuers or none (one split each), "

@@ -26,6 +26,7 @@ class RunExposure:
     """A run that saw images: how many of them in training (and in how many of its steps), how many in validation.
 
     `certain` is False where the dataset has changed since the run: its steps are then those of the present index.
+    `cache` is the folder on a local disk where the run kept images, `store` where it read copies of the shards.
     """
 
     run: str
@@ -34,6 +35,8 @@ class RunExposure:
     trained_steps: int
     validated_images: int
     certain: bool
+    cache: str
+    store: str
 
 
 def runs_that_saw(folder: Path, dataset: Path, keys: frozenset[str]) -> list[RunExposure]:
@@ -69,6 +72,8 @@ def _exposure(
         trained_steps=trained_steps,
         validated_images=validated,
         certain=_is_same_selection(run, table),
+        cache=config.reading.cache,
+        store=config.reading.store,
     )
 
 

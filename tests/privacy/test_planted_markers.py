@@ -136,6 +136,9 @@ def pipeline(tmp_path_factory) -> Pipeline:
     for name in ("home", "tmp"):
         (run.work / name).mkdir(parents=True)
     run.good, run.bad = write_planted_export(run.export)
+    run.layout.private.mkdir(mode=0o700)
+    run.layout.key_file.write_bytes(bytes(range(7, 39)))  # a fixed key: the same splits in each run
+    run.layout.key_file.chmod(0o600)
     run.radio("scan", str(run.export), "--workers", "1")
     run.killed_build()
     run.radio("shard", "build", str(run.export), "--max-reject-rate", "0.1", "--workers", "2", codes=(3,))
@@ -201,6 +204,18 @@ def test_the_private_folder_is_closed_to_others(pipeline):
     for path in [pipeline.layout.private, *pipeline.layout.private.rglob("*")]:
         if path.is_dir() or path.suffix in {".parquet", ".key"}:
             assert path.stat().st_mode & 0o077 == 0, path.name
+
+
+@pytest.mark.slow
+def test_training_embedding_and_pictures_hold_nothing_planted(pipeline):
+    run = ["--preset", "tiny", "--set", "run.max_steps=2", "--set", "data.step_images=2", "--run", "runs/r"]
+    pipeline.radio("train", "pretrain", *run)
+    pipeline.radio("train", "embed", "runs/r", "--out", "embeddings.parquet", "--split", "train")
+    pipeline.radio("train", "reconstruct", "runs/r", "--out", "sheet.png", "--images", "1")
+    pipeline.radio("train", "export", "runs/r", "--format", "hf", "--out", "weights")
+    pipeline.radio("replay", "runs/r", "--step", "1", "--json")
+    pipeline.radio("forget", "--patient", MARKERS["patient 2"])
+    assert everything_found(pipeline.views()) == []
 
 
 # ---- the search itself: each of these leaks has to be found

@@ -107,13 +107,22 @@ def masked(pixels: NDArray[np.uint16], boxes: tuple[TextBox, ...]) -> NDArray[np
 def is_harmless(text: str) -> bool:
     """Whether a text is made of markers of side, view and position only, or too short to be anything else.
 
+    One character over and over, as texture is read, counts as one.
+
     Example:
         >>> is_harmless("PA  stehend"), is_harmless("R"), is_harmless("Muster, Erika"), is_harmless("4711")
         (True, True, False, False)
     """
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().upper()
     words = re.findall(r"[A-Z0-9]+", plain)
-    return sum(map(len, words)) < LEAST_CHARACTERS or all(word in HARMLESS or len(word) == 1 for word in words)
+    letters = "".join(words)
+    return len(letters) < LEAST_CHARACTERS or len(set(letters)) == 1 or all(map(_is_marker, words))
+
+
+def _is_marker(word: str) -> bool:
+    """Whether a word is a marker, or one with the letter of a side before or after it, as `LSTANDING` is read."""
+    stripped = (word, word[1:] if word[0] in "LR" else word, word[:-1] if word[-1] in "LR" else word)
+    return len(word) == 1 or any(each in HARMLESS for each in stripped)
 
 
 def _is_text(line: _Line, threshold: float) -> bool:

@@ -23,6 +23,7 @@ from radio_io.layout import DatasetLayout
 from radio_io.privacy.tombstones import Tombstones, Withdrawal, read_tombstones, write_tombstones
 from radio_io.progress import NoProgress, Progress
 from radio_io.sharding.build import locked, publish_index
+from radio_io.sharding.forget_caches import forget_in_caches
 from radio_io.sharding.forget_shard import forget_in_shard
 from radio_io.sharding.verify import check_shard
 
@@ -32,11 +33,15 @@ FindRuns = Callable[[frozenset[str]], list[dict[str, Any]]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ForgetSummary:
-    """What a withdrawal did; `runs` are the training runs that saw some of the images."""
+    """What a withdrawal did; `runs` are the training runs that saw some of the images.
+
+    `cached` entries of the loader's caches were removed: of the folders named and of those that these runs used.
+    """
 
     images: int
     shards: int
     labels: int
+    cached: int
     tombstones: int
     runs: tuple[dict[str, Any], ...]
 
@@ -47,6 +52,7 @@ def forget(
     progress: Progress,
     *,
     find_runs: FindRuns | None = None,
+    caches: tuple[Path, ...] = (),
     dry_run: bool = False,
 ) -> ForgetSummary:
     """Withdraw `withdrawn`, and complete what an interrupted call left.
@@ -58,16 +64,18 @@ def forget(
     layout = DatasetLayout(root)
     read_dataset_file(root)
     if dry_run:
-        return _summary(_planned(layout, withdrawn.joined(read_tombstones(layout)), find_runs))
+        planned, _ = _planned(layout, withdrawn.joined(read_tombstones(layout)), find_runs)
+        return _summary(planned)
     with locked(layout):
         interrupted = read_tombstones(layout).pending
         finish_forget(layout, progress)
         known = read_tombstones(layout)
-        planned = _planned(layout, withdrawn.joined(known), find_runs)
+        planned, keys = _planned(layout, withdrawn.joined(known), find_runs)
+        cached = _forget_caches(planned, keys, caches)  # first: afterwards nobody knows the keys
         write_tombstones(layout, planned)
         finish_forget(layout, progress)
     # Also an interrupted one is part of the answer: its runs are told nowhere else.
-    return _summary(planned, earlier=interrupted)
+    return _summary(planned, earlier=interrupted, cached=cached)
 
 
 def finish_forget(layout: DatasetLayout, progress: Progress | None = None) -> None:
@@ -94,8 +102,10 @@ def finish_forget(layout: DatasetLayout, progress: Progress | None = None) -> No
     write_tombstones(layout, replace(tombstones, pending=None, done=(*tombstones.done, tombstones.pending)))
 
 
-def _planned(layout: DatasetLayout, tombstones: Tombstones, find_runs: FindRuns | None) -> Tombstones:
-    """The tombstones with the work to do, from the records; runs are looked up in the index as it is now."""
+def _planned(
+    layout: DatasetLayout, tombstones: Tombstones, find_runs: FindRuns | None
+) -> tuple[Tombstones, frozenset[str]]:
+    """The tombstones with the work to do and the keys, from the records; runs are looked up in the index as it is."""
     shards: list[str] = []
     keys: set[str] = set()
     for path in layout.record_paths():
@@ -111,15 +121,22 @@ def _planned(layout: DatasetLayout, tombstones: Tombstones, find_runs: FindRuns 
         labels=sum(key in keys for path in _label_files(layout) for key in read_task(path)),
         runs=tuple(find_runs(frozenset(keys))) if find_runs is not None and keys else (),
     )
-    return replace(tombstones, pending=pending)
+    return replace(tombstones, pending=pending), frozenset(keys)
 
 
-def _summary(tombstones: Tombstones, *, earlier: Withdrawal | None = None) -> ForgetSummary:
+def _forget_caches(tombstones: Tombstones, keys: frozenset[str], caches: tuple[Path, ...]) -> int:
+    assert tombstones.pending is not None
+    used = [Path(run["cache"]) for run in tombstones.pending.runs if run.get("cache")]
+    return forget_in_caches([*caches, *used], keys)
+
+
+def _summary(tombstones: Tombstones, *, earlier: Withdrawal | None = None, cached: int = 0) -> ForgetSummary:
     parts = [part for part in (earlier, tombstones.pending) if part is not None]
     return ForgetSummary(
         images=sum(part.images for part in parts),
         shards=len({shard_id for part in parts for shard_id in part.shards}),
         labels=sum(part.labels for part in parts),
+        cached=cached,
         tombstones=len(tombstones),
         runs=tuple(run for part in parts for run in part.runs),
     )

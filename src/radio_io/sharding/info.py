@@ -13,6 +13,8 @@ from radio_io.privacy.pseudonyms import PERSON_DIGITS
 
 _SEVERAL = "SELECT {group} FROM images GROUP BY 1 HAVING count(DISTINCT {counted}) > 1"
 
+_UNSEEN = "SELECT count(*) FROM images WHERE burned_in_annotation IN ('suspected', 'yes') AND text_score IS NULL"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DatasetInfo:
@@ -21,6 +23,7 @@ class DatasetInfo:
     `doubtful_ids` are PatientIDs that occur with several issuers, or with and without one: each of their
     `patient_key`s counts as a patient, though one split holds them all. `mixed_studies` are studies with images of
     several PatientIDs, as where the ID is empty in some files: these may lie in several splits.
+    `unseen_text` are scanned films, secondary captures and images marked as carrying text that no detector looked at.
     """
 
     dataset_id: str
@@ -31,6 +34,7 @@ class DatasetInfo:
     patients: int
     doubtful_ids: int
     mixed_studies: int
+    unseen_text: int
     shards: int
     size_bytes: int
     compression: float
@@ -62,6 +66,8 @@ def dataset_info(root: Path) -> DatasetInfo:
             len(connection.execute(_SEVERAL.format(group=group, counted=counted)).fetchall())
             for group, counted in ((person, "patient_key"), ("study_key", person))
         )
+        unseen = connection.execute(_UNSEEN).fetchone()
+        assert unseen is not None
         assert totals is not None
         assert shards is not None
         size = "bin_height || 'x' || bin_width"
@@ -74,6 +80,7 @@ def dataset_info(root: Path) -> DatasetInfo:
             patients=int(totals[1]),
             doubtful_ids=doubtful,
             mixed_studies=mixed,
+            unseen_text=int(unseen[0]),
             shards=int(shards[0]),
             size_bytes=int(shards[1]),
             compression=float(totals[2]),

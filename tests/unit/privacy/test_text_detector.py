@@ -86,6 +86,7 @@ def test_masks_the_boxes_and_nothing_else(picture):
     ("text", "harmless"),
     [
         ("", True), ("R", True), ("L|", True), ("re.", True), ("ap/lat", True), ("PA  Stehend", True), ("75 kV", False),
+        ("LSTANDING", True), ("APL", True), ("66666", True), ("R 0000", False), ("Rapp", False), ("LAPPER", False),
         ("Muster", False), ("PA Muster", False), ("1957", False), ("Łęcka Żaneta", False), ("123", False),
     ],
 )  # fmt: skip

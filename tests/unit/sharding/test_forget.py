@@ -205,6 +205,27 @@ def test_a_dry_run_changes_nothing(root):
     assert {path: path.read_bytes() for path in root.parent.rglob("*") if path.is_file()} == everything
 
 
+def test_clears_caches_named_and_those_of_runs_that_saw_them(root, tmp_path):
+    gone = sorted(keys_of(root, "P4"))
+    kept = sorted(keys_of(root, "P5"))
+    folders = [tmp_path / "named", tmp_path / "used", tmp_path / "other"]
+    for folder in folders:
+        for key in (*gone, *kept):
+            entry = folder / "0123456789abcdef" / key[:2] / f"{key}.htj2k-0"
+            entry.parent.mkdir(parents=True, exist_ok=True)
+            entry.write_bytes(b"x")
+        (folder / "usage").write_bytes(bytes(8))
+    runs = [{"run": "a", "cache": str(folders[1])}, {"run": "b", "cache": ""}]
+    summary = forget(
+        root, tombstones(root, patients=("P4",)), NoProgress(), find_runs=lambda _: runs, caches=(folders[0],)
+    )
+    assert summary.cached == 2 * len(gone)
+    for folder in folders:
+        left = {path.name[:32] for path in folder.rglob("*.htj2k-0")}
+        assert left == {*kept, *(gone if folder.name == "other" else ())}
+        assert (folder / "usage").exists() == (folder.name == "other")
+
+
 def test_refuses_a_damaged_shard_and_goes_on_when_it_is_restored(root):
     before, gone = members(root), keys_of(root, "P4")
     damaged = next(path for path in root.glob("*/*/*.tar") if any(key.encode() in path.read_bytes() for key in gone))

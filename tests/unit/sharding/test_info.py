@@ -23,5 +23,9 @@ def test_counts_ids_with_and_without_an_issuer_and_studies_of_several_patients(t
     write_image(source, 4, PatientID="", StudyInstanceUID="1.3")
     write_image(source, 5, PatientID="C", StudyInstanceUID="1.4", IssuerOfPatientID="H")
     build_dataset(BuildConfig(dataset=tmp_path / "shards", sources=(str(source),), workers=0), NoProgress())
+    write_image(source, 6, PatientID="D", StudyInstanceUID="1.6", ConversionType="DF")
+    write_image(source, 7, PatientID="E", StudyInstanceUID="1.7", BurnedInAnnotation="NO", ConversionType="DF")
+    build_dataset(BuildConfig(dataset=tmp_path / "shards", sources=(str(source),), workers=0), NoProgress())
     found = dataset_info(tmp_path / "shards")
-    assert (found.images, found.patients, found.doubtful_ids, found.mixed_studies) == (5, 5, 1, 1)
+    assert found.unseen_text == 1
+    assert (found.images, found.patients, found.doubtful_ids, found.mixed_studies) == (7, 7, 1, 1)
