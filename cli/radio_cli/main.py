@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from radio_cli import bench, bins, index, key, labels, query, replay, reports, scan, shard, synth, train
+from radio_cli import bench, bins, forget, index, key, labels, query, replay, reports, scan, shard, synth, train
 from radio_io.errors import RadioError
 
 EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 usage, 3 finished but with rejects above --max-reject-rate."
@@ -34,6 +34,7 @@ reports.register(labels.app)
 app.add_typer(labels.app, name="labels")
 app.add_typer(train.app, name="train")
 replay.register(app)
+forget.register(app)
 synth.register(app)
 
 

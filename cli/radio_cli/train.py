@@ -5,13 +5,26 @@ from typing import Annotated
 
 import typer
 
-from radio_cli import evaluate, finetune, probe
+from radio_cli import evaluate, finetune, probe, train_sweep
+from radio_cli.loader_options import (
+    CacheOption,
+    CacheSizeOption,
+    MaxBadOption,
+    ResolutionOption,
+    ScaleOption,
+    loader_assignments,
+)
 from radio_cli.options import DatasetOption, DryRunOption, JsonOption
 
 app = typer.Typer(help="Pre-train a masked autoencoder and look at it.", no_args_is_help=True)
+train_sweep.register(app)
 finetune.register(app)
 evaluate.register(app)
 probe.register(app)
+
+CheckpointOption = Annotated[
+    str, typer.Option("--checkpoint", help="last, best (by validation loss) or a number of steps.")
+]
 
 
 @app.command(epilog="Example: radio train pretrain --preset tiny --where \"region='Knee'\" --set run.max_steps=60")
@@ -34,6 +47,11 @@ def pretrain(
     init: Annotated[
         Path | None, typer.Option("--init", help="Begin with these weights: a run, an export, a file of weights.")
     ] = None,
+    resolution: ResolutionOption = None,
+    scale: ScaleOption = None,
+    max_bad: MaxBadOption = None,
+    cache: CacheOption = None,
+    cache_size: CacheSizeOption = None,
     dataset: DatasetOption = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
@@ -47,7 +65,8 @@ def pretrain(
     from radio_train.pretrain import run_pretrain
     from radio_train.run_folder import Selection, load_table
 
-    config = load_config(preset, config_file, assignments or ())
+    given = loader_assignments(resolution=resolution, scale=scale, max_bad=max_bad, cache=cache, cache_size=cache_size)
+    config = load_config(preset, config_file, [*given, *(assignments or ())])
     folder = run or Path("runs") / preset
     selection = Selection(where=where, keys=read_keys(keys) if keys else None)
     root = dataset_root(dataset)
@@ -77,6 +96,7 @@ def reconstruct(
     out: Annotated[Path, typer.Option("--out", help="PNG file to write.")] = Path("reconstruction.png"),
     images: Annotated[int, typer.Option("--images", min=1, help="Rows of the sheet.")] = 6,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Chooses images and masks.")] = 0x5EE7,
+    checkpoint: CheckpointOption = "last",
     error_map: Annotated[bool, typer.Option("--error-map", help="Show where reconstruction fails instead.")] = False,
     masks: Annotated[int, typer.Option("--masks", min=1, help="That an error map averages over.")] = 8,
     dataset: DatasetOption = None,
@@ -89,7 +109,7 @@ def reconstruct(
     from radio_train.run_folder import load_model, read_run
 
     config, trained_on, selection = read_run(run)
-    model, root = load_model(run, config), dataset or trained_on
+    model, root = load_model(run, config, checkpoint), dataset or trained_on
     if error_map:
         split = error_map_sheet(model, config, root, selection, out, images=images, masks=masks, seed=seed)
     else:
@@ -111,6 +131,7 @@ def embed(
     where: Annotated[str | None, typer.Option("--where", help="Only images that this SQL predicate selects.")] = None,
     precision: Annotated[int, typer.Option("--precision", help="16 or 32 bits a number.")] = 16,
     resolution: Annotated[str, typer.Option("--resolution", help="1, 1/2, 1/4 or 1/8.")] = "1",
+    checkpoint: CheckpointOption = "last",
     dataset: DatasetOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -119,9 +140,11 @@ def embed(
     from radio_cli.project import dataset_root
     from radio_train.embed import EmbedConfig
     from radio_train.embed import embed as embed_images
+    from radio_train.run_folder import find_checkpoint
 
     config = EmbedConfig(split=split, where=where, precision=precision, resolution=resolution)
-    summary = embed_images(run, dataset_root(dataset), out, config, ConsoleProgress(quiet=as_json))
+    weights = run if checkpoint == "last" else find_checkpoint(run, checkpoint)
+    summary = embed_images(weights, dataset_root(dataset), out, config, ConsoleProgress(quiet=as_json))
     if as_json:
         emit_json(as_object(summary) | {"out": str(out)})
     else:
@@ -133,9 +156,10 @@ def export(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     out: Annotated[Path, typer.Option("--out", help="Folder to write; must be missing or empty.")],
     layout: Annotated[str, typer.Option("--format", help="hf, timm or safetensors.")] = "hf",
+    checkpoint: CheckpointOption = "last",
     as_json: JsonOption = False,
 ) -> None:
-    """Write the weights of a run's last checkpoint under the names of Hugging Face, of timm, or our own."""
+    """Write the weights of a run's checkpoint under the names of Hugging Face, of timm, or our own."""
     from radio_cli.console import emit_json
     from radio_io.errors import UsageError
     from radio_train.export import ExportFormat, export_model
@@ -144,7 +168,7 @@ def export(
     if layout not in list(ExportFormat):
         raise UsageError(f"--format {layout!r}; expected one of {', '.join(ExportFormat)}")
     config, _, _ = read_run(run)
-    path = export_model(load_model(run, config), out, ExportFormat(layout))
+    path = export_model(load_model(run, config, checkpoint), out, ExportFormat(layout))
     if as_json:
         emit_json({"weights": str(path), "format": layout})
     else:

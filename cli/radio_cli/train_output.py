@@ -65,6 +65,18 @@ def show_summary(summary: "PretrainSummary", *, as_json: bool) -> None:
         note(f"stopped early; go on with the same command and --resume --run {summary.run}")
 
 
+def parse_rates(text: str) -> tuple[float, ...]:
+    """Learning rates from `3e-3,1e-3`.
+
+    Raises:
+        UsageError: One is no number.
+    """
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--rates {text!r}: expected numbers separated by commas, such as 3e-3,1e-3") from None
+
+
 def read_keys(path: Path) -> tuple[str, ...]:
     """The keys in a file, one a line.
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from radio_io.errors import TrainingError, UsageError
+from radio_train.ema import PREFIX as AVERAGED
 from radio_train.model.config import MaeConfig
 from radio_train.model.names import Weights, from_hub, from_timm
 
@@ -40,7 +41,7 @@ _HUB_SIZES = {
 }
 _TIMM_SIZES = {"patch_size": "patch_size", "hidden_size": "embed_dim", "depth": "depth", "heads": "num_heads"}
 _WRAPPERS = ("model", "state_dict", "model_state_dict")
-_PREFIXES = ("module.", "_orig_mod.", "model.")
+_PREFIXES = ("module.", "_orig_mod.", "model.", AVERAGED)
 _FILES = ("tensors.safetensors", "model.safetensors", "pytorch_model.bin")
 _TABLES = ("embeddings.position_embeddings", "decoder.decoder_pos_embed")
 _KERNEL = "embeddings.patch_embeddings.projection.weight"
@@ -223,10 +224,13 @@ def _from_named(values: dict[str, Any], names: dict[str, str], image_size: int) 
 
 
 def _bare(weights: Weights) -> dict[str, Tensor]:
-    """Without the optimizer's tensors and the prefixes that wrappers put before every name."""
+    """Without the optimizer's tensors and the prefixes that wrappers put before every name.
+
+    Averaged weights, where a checkpoint of ours has them, take the place of the others.
+    """
     bare: dict[str, Tensor] = {}
-    for name, tensor in weights.items():
-        if name.startswith("optimizer."):
+    for name, tensor in sorted(weights.items(), key=lambda item: item[0].startswith(AVERAGED)):
+        if name.startswith(("optimizer.", "rng.")):
             continue
         short = name
         while short.startswith(_PREFIXES):

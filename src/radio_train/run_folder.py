@@ -12,11 +12,12 @@ from typing import Any
 
 from radio_io import atomic
 from radio_io.errors import TrainingError
-from radio_io.loading.batch import RESOLUTIONS, BatchPolicy, LoaderConfig, ScaleMode
+from radio_io.loading.batch import RESOLUTIONS, BatchPolicy, Decoder, LoaderConfig, ScaleMode
 from radio_io.loading.reading import ReadConfig, parse_size
 from radio_io.loading.table import ImageTable, load_image_table
-from radio_train.checkpoint import checkpoints, load_checkpoint
+from radio_train.checkpoint import best_checkpoint, checkpoints, load_checkpoint, read_tensors
 from radio_train.config import PretrainConfig, ReadingConfig, config_from_dict
+from radio_train.ema import PREFIX
 from radio_train.model.mae import MaskedAutoencoder
 
 QUARANTINE_NAME = "quarantine.jsonl"
@@ -57,6 +58,7 @@ def loader_config(config: PretrainConfig, *, shuffle: bool = True, quarantine: P
         mask_ratio=config.model.mask_ratio,
         scale=ScaleMode(config.data.scale),
         halvings=RESOLUTIONS[config.data.resolution],
+        decoder=Decoder(config.reading.decoder),
         workers=config.data.workers or None,
         max_bad=config.data.max_bad,
         quarantine=quarantine,
@@ -91,18 +93,41 @@ def read_run(run: Path) -> tuple[PretrainConfig, Path, Selection]:
     return config_from_dict(values), Path(dataset), Selection(where=where, keys=tuple(keys) if keys else None)
 
 
-def load_model(run: Path, config: PretrainConfig) -> MaskedAutoencoder:
-    """The model of a run's last checkpoint.
+def load_model(run: Path, config: PretrainConfig, which: str = "last") -> MaskedAutoencoder:
+    """The model of a run's checkpoint, with averaged weights where the run has them.
 
     Raises:
         TrainingError: There is no checkpoint, or it is damaged.
     """
+    model = MaskedAutoencoder(config.model)
+    folder = find_checkpoint(run, which)
+    load_checkpoint(folder, model)
+    averages = {name.removeprefix(PREFIX): t for name, t in read_tensors(folder).items() if name.startswith(PREFIX)}
+    model.load_state_dict(averages, strict=False)
+    return model.eval()
+
+
+def find_checkpoint(run: Path, which: str) -> Path:
+    """The folder of a run's checkpoint: `last`, `best` (by validation loss), or that after a number of steps.
+
+    Raises:
+        TrainingError: There is no such checkpoint.
+    """
     found = checkpoints(run)
     if not found:
         raise TrainingError(f"{run} has no checkpoint yet; train first: radio train pretrain --run {run}")
-    model = MaskedAutoencoder(config.model)
-    load_checkpoint(found[-1], model)
-    return model.eval()
+    if which == "last":
+        return found[-1]
+    if which == "best":
+        best = best_checkpoint(run)
+        if best is None:
+            raise TrainingError(f"{run} has no checkpoint with a validation loss; take the last one")
+        return best
+    chosen = [folder for folder in found if which.isdecimal() and folder.name == f"step-{int(which):08}"]
+    if not chosen:
+        steps = ", ".join(str(int(folder.name.removeprefix("step-"))) for folder in found)
+        raise TrainingError(f"{run} has no checkpoint {which!r}; there are last, best and the steps {steps}")
+    return chosen[0]
 
 
 def prepare_run(config: PretrainConfig, run: Path, dataset: Path, selection: Selection, *, resume: bool) -> None:

@@ -7,6 +7,7 @@ Losses of packs are shares of their step's loss, so gradients simply add up over
 Where damaged images were left out, the sum is scaled to what the mean over the others would be.
 """
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -140,6 +142,7 @@ class Trainer:
             best = False
             if order.epoch != pack.epoch:
                 validation = self._validate()
+                self._require_finite(validation or 0.0, "validation loss after the update", metrics.step, pack)
                 state = dataclasses.replace(state, validation_loss=validation)
                 best = self._end_epoch(pack.epoch, validation)
             if done or best or state.global_step % self.config.run.save_every_steps == 0:
@@ -192,13 +195,11 @@ class Trainer:
         keys = sum(int(row[0]) for row in self.ranks.gather([sums.keys])) % DIGEST_MODULUS
         factor = loss_units_of_step(pack, self.config) / units if units else 1.0
         loss *= factor
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"the loss of step {step} is {loss}; look at its images with: radio replay {self.job.run} --step "
-                f"{step} (epoch {pack.epoch}, step {pack.step} in it); a lower optimizer.base_rate or "
-                "run.precision=fp32 may help"
-            )
-        rate, norm = self._update(step, factor)
+        self._require_finite(loss, "loss", step, pack)
+        self.gradients.reduce(self.ranks, factor)
+        norm = self.gradients.clip(self.config.optimizer.clip_norm)
+        self._require_finite(norm, "gradient's norm", step, pack)  # before it reaches the weights and a checkpoint
+        rate = self._update(step)
         seconds = time.perf_counter() - sums.started_s
         metrics = StepMetrics(
             step=step,
@@ -220,32 +221,41 @@ class Trainer:
         )
         return metrics, stops > 0
 
-    def _update(self, step: int, factor: float) -> tuple[float, float]:
+    def _require_finite(self, value: float, name: str, step: int, pack: TensorPack) -> None:
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"the {name} of step {step} is {value}; look at its images with: radio replay {self.job.run} --step "
+                f"{step} (epoch {pack.epoch}, step {pack.step} in it); a lower optimizer.base_rate or "
+                "run.precision=fp32 may help"
+            )
+
+    def _update(self, step: int) -> float:
         optimizer = self.config.optimizer
         warmup = min(round(self.config.run.warmup_epochs * self.steps_an_epoch), self.total_steps)
         rate = learning_rate(step, warmup_steps=warmup, total_steps=self.total_steps, config=optimizer)
         for group in self.job.optimizer.param_groups:
             group["lr"] = rate
-        self.gradients.reduce(self.ranks, factor)
-        norm = self.gradients.clip(optimizer.clip_norm)
         self.job.optimizer.step()
         self.gradients.clear()
         if self.job.averages is not None:
             self.job.averages.update(step)
-        return rate, norm
+        return rate
 
     def _validate(self) -> float | None:
         job = self.job
-        if job.averages is None:
+        with self._averaged():
             return validation_loss(self.model, self.config, job.dataset, job.selection, self.ranks)
-        with job.averages.in_place():
-            return validation_loss(self.model, self.config, job.dataset, job.selection, self.ranks)
+
+    def _averaged(self) -> contextlib.AbstractContextManager[None]:
+        """The model with its averaged weights, where there are some."""
+        return self.job.averages.in_place() if self.job.averages is not None else contextlib.nullcontext()
 
     def _end_epoch(self, epoch: int, validation: float | None) -> bool:
         """Show the epoch, and say whether its validation loss is the best so far (the same on all ranks)."""
         best = False
         if self.ranks.is_first:
-            self.job.watch.epoch(epoch, validation)
+            with self._averaged():
+                self.job.watch.epoch(epoch, validation)
             self.writer.wait()
             before = lowest_validation_loss(self.job.run)
             best = validation is not None and (before is None or validation < before)
@@ -265,6 +275,9 @@ def longest_image(table: ImageTable, config: PretrainConfig) -> int:
 
     In bins that of the largest bin.
     """
-    patch, bins = config.model.patch_size, config.data.policy == BatchPolicy.BINS
-    grids = table.bin_grids(patch) if bins else table.grids(patch)
-    return int(grids.astype("int64").prod(axis=1).max()) + 1
+    patch = config.model.patch_size
+    if config.data.policy == BatchPolicy.BINS:
+        grids = table.bin_grids_of(np.arange(len(table)), patch)
+    else:
+        grids = table.grids(patch)
+    return int(grids.astype(np.int64).prod(axis=1).max()) + 1

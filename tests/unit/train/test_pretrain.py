@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,13 +14,15 @@ import pytest
 import torch
 
 from radio_io.errors import ConfigError, TrainingError
+from radio_io.layout import DatasetLayout
 from radio_io.loading.torch_loader import PackLoader
-from radio_train.checkpoint import checkpoints
+from radio_train.checkpoint import checkpoints, read_state, read_tensors
 from radio_train.config import load_config
+from radio_train.import_weights import load_weights
 from radio_train.model.masking import mask_pack
 from radio_train.pretrain import run_pretrain
 from radio_train.replay import images_of_run_step
-from radio_train.run_folder import Selection, load_model, load_table, loader_config, read_run
+from radio_train.run_folder import Selection, find_checkpoint, load_model, load_table, loader_config, read_run
 
 SMALL = Selection(where="rows <= 600 and columns <= 600")
 FAST = ["data.step_images=16", "data.token_budget=2048", "run.precision=fp32", "optimizer.base_rate=2e-3"]
@@ -140,23 +143,25 @@ def test_refuses_what_cannot_be_meant(assignment, message):
 
 
 def test_bins_policy_trains_too(built, tmp_path):
-    config = tiny("data.policy=bins", "data.token_budget=5200", "run.max_steps=2", "data.step_images=2")
+    config = tiny(
+        "data.policy=bins", "data.token_budget=5200", "run.max_steps=1", "data.step_images=2", "model.depth=1"
+    )
     summary = run_pretrain(config, built.root, tmp_path / "bins", selection=Selection(where="rows <= 150"))
-    assert summary.steps == 2
+    assert summary.steps == 1
 
 
 def test_a_step_does_not_count_the_time_of_validation(built, tmp_path, monkeypatch):
     from radio_train import trainer
 
     def slow(*arguments):
-        time.sleep(4)
+        time.sleep(2)
 
     monkeypatch.setattr(trainer, "validation_loss", slow)
     run = tmp_path / "run"
     run_pretrain(tiny("run.max_steps=4", "data.step_images=40"), built.root, run, selection=SMALL)
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["epoch"] > 0
-    assert max(row["seconds"] for row in rows[1:]) < 4
+    assert max(row["seconds"] for row in rows[1:]) < 2
 
 
 def test_resuming_a_finished_run_keeps_its_summary(built, tmp_path):
@@ -165,3 +170,63 @@ def test_resuming_a_finished_run_keeps_its_summary(built, tmp_path):
     again = run_pretrain(tiny("run.max_steps=3"), built.root, run, selection=SMALL, resume=True)
     assert (again.steps, again.first_loss, again.last_loss) == (first.steps, first.first_loss, first.last_loss)
     assert json.loads((run / "summary.json").read_text(), parse_constant=pytest.fail)["steps"] == 3
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_a_replay_command(built, tmp_path):
+    config = tiny("optimizer.base_rate=1e30", "run.warmup_epochs=0", "optimizer.clip_norm=0", "run.max_steps=9")
+    with pytest.raises(TrainingError, match=r"of step \d+ is (nan|inf); .*radio replay .*run --step \d+"):
+        run_pretrain(config, built.root, tmp_path / "run", selection=SMALL)
+    assert not checkpoints(tmp_path / "run")
+
+
+def test_averaged_weights_are_saved_resumed_and_exported(built, tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    few = Selection(where="rows <= 300")
+    run_pretrain(tiny("run.max_steps=6", "run.ema=0.9"), built.root, whole, selection=few)
+    for steps, resume in ((3, False), (6, True)):
+        config = tiny(f"run.max_steps={steps}", "run.ema=0.9", "run.warmup_epochs=100", "optimizer.min_rate=2e-3")
+        run_pretrain(config, built.root, parts, selection=few, resume=resume)
+    config, _, _ = read_run(whole)
+    tensors = read_tensors(checkpoints(whole)[-1])
+    model, imported = load_model(whole, config), load_weights(whole)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            assert torch.equal(parameter, tensors[f"ema.{name}"])
+            assert torch.equal(imported[name], tensors[f"ema.{name}"])
+    assert not torch.equal(tensors["ema.vit.layernorm.weight"], tensors["model.vit.layernorm.weight"])
+    assert "ema.vit.layernorm.weight" in read_tensors(checkpoints(parts)[-1])
+
+
+def test_begins_with_weights_of_another_run(trained, built, tmp_path):
+    run, _ = trained
+    said = []
+    config = tiny("run.max_steps=1", "optimizer.base_rate=1e-9")
+    first = run_pretrain(config, built.root, tmp_path / "run", selection=SMALL, init=run, note=said.append)
+    assert first.first_loss < 1.2 * losses(run)[-1]
+    assert "began with" in said[0]
+
+
+def test_finds_the_best_checkpoint(trained):
+    run, _ = trained
+    known = [json.loads(line) for line in (run / "validation.jsonl").read_text().splitlines()]
+    best = read_state(find_checkpoint(run, "best"))
+    assert best["validation_loss"] == min(each["validation_loss"] for each in known)
+    assert find_checkpoint(run, "60") == find_checkpoint(run, "last") == checkpoints(run)[-1]
+    with pytest.raises(TrainingError, match="there are last, best and the steps"):
+        find_checkpoint(run, "7000")
+
+
+def test_damaged_images_leave_the_loss_a_mean(built, tmp_path):
+    config = tiny("run.max_steps=1", "data.step_images=24", "optimizer.base_rate=0.0")
+    whole = run_pretrain(config, built.root, tmp_path / "whole", selection=SMALL)
+    shutil.copytree(built.root, tmp_path / "damaged")
+    table = load_table(config, built.root, "train", SMALL)
+    for row in range(0, len(table), 2):
+        with DatasetLayout(tmp_path / "damaged").tar_path(table.shard_ids[table.shards[row]]).open("r+b") as shard:
+            shard.seek(int(table.offsets[row]))
+            shard.write(bytes(int(table.sizes[row])))
+    part = run_pretrain(config, tmp_path / "damaged", tmp_path / "part", selection=SMALL)
+    assert part.images < whole.images
+    assert part.bad_images > 4
+    # A mean over the images that are left, not a sum in which others are missing.
+    assert part.first_loss == pytest.approx(whole.first_loss, rel=0.15)
