@@ -2,8 +2,8 @@
 
 Comes in: a file or folder: a run or checkpoint of ours, an export, Hugging Face's ViT or ViTMAE, timm's ViT,
 facebookresearch/mae (safetensors, or torch's format read without pickled code), JAX (npz). Goes out: tensors under our
-names, and a model filled with them. A patch embedding of other channels or another patch size, and position tables of another grid
-are adapted. Refuses unknown layouts and widths or depths that differ.
+names, and a model filled with them. A patch embedding of other channels or another patch size, and position
+tables of another grid are adapted. Refuses unknown layouts and widths or depths that differ.
 
 Source: patch kernels as L. Beyer et al., FlexiViT, CVPR 2023, section 3.3 (pseudo-inverse resize).
 """

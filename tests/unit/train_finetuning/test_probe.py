@@ -54,7 +54,7 @@ def test_finds_what_is_in_the_vectors(built, labelled, tmp_path):
     assert [each.method for each in results] == ["5 nearest neighbours", "linear layer"]
     for each in results:
         assert each.metrics["balanced_accuracy"].value == 1
-        assert each.training_images > 3 * each.test_images
+        assert each.training_images > each.test_images > 0
     circles = [each for each in ElementTree.parse(tmp_path / "picture.svg").getroot() if each.tag.endswith("circle")]
     assert len(circles) == len(truth_by_key(built))
 
