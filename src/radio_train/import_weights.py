@@ -1,9 +1,9 @@
 """Weights from elsewhere, made to fit.
 
 Comes in: a file or folder: a run or checkpoint of ours, an export, Hugging Face's ViT or ViTMAE, timm's ViT,
-facebookresearch/mae (safetensors, or torch's format read without pickled code). Goes out: tensors under our names, and
-a model filled with them. A patch embedding of other channels or another patch size, and position tables of another grid
-are adapted. Refuses unknown layouts and widths or depths that differ.
+facebookresearch/mae (safetensors, or torch's format read without pickled code), JAX (npz). Goes out: tensors under our
+names, and a model filled with them. A patch embedding of other channels or another patch size, and position
+tables of another grid are adapted. Refuses unknown layouts and widths or depths that differ.
 
 Source: patch kernels as L. Beyer et al., FlexiViT, CVPR 2023, section 3.3 (pseudo-inverse resize).
 """
@@ -23,6 +23,7 @@ from torch.nn import functional
 from radio_io.errors import TrainingError, UsageError
 from radio_train.ema import PREFIX as AVERAGED
 from radio_train.model.config import MaeConfig
+from radio_train.model.jax_names import read_jax
 from radio_train.model.names import Weights, from_hub, from_timm
 
 _HUB_SIZES = {
@@ -64,7 +65,10 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         UsageError: There is no such file, or its layout is unknown.
         TrainingError: The file is damaged.
     """
-    weights = _bare(_read(_weights_file(path)))
+    file = _weights_file(path)
+    if file.suffix == ".npz":
+        return read_jax(file)
+    weights = _bare(_read(file))
     if any(".attn.qkv." in name for name in weights):
         return from_timm(weights)
     if any(".attention.attention.query." in name for name in weights):

@@ -214,7 +214,8 @@ def _shown_test(test: PairedTest | None) -> str:
     if test is None:
         return ""
     bounds = f"[{100 * test.low:+.1f}, {100 * test.high:+.1f}]"
-    return f"{100 * test.difference:+.2f} {bounds}, p = {test.p_value:.3f}"
+    chance = f"p = {test.p_value:.3f}" if test.p_value >= 0.001 else "p < 0.001"
+    return f"{100 * test.difference:+.2f} {bounds}, {chance}"
 
 
 def _percent(value: float) -> str:

@@ -4,6 +4,7 @@ Comes in: `random` or a path, a preset, a seed. Goes out: an `Encoder` and its s
 `import_weights` refuses. Weights without a description beside them say their own sizes.
 """
 
+import hashlib
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -55,6 +56,17 @@ def make_encoder(init: str, preset: str, seed: int) -> tuple[Encoder, MaeConfig]
     if init != RANDOM:
         initialize(model, load_weights(Path(init)))
     return model.vit, sizes
+
+
+def weights_digest(init: str) -> str:
+    """Equal for equal weights, wherever they lie."""
+    if init == RANDOM:
+        return RANDOM
+    digest = hashlib.sha256()
+    for name, tensor in sorted(load_weights(Path(init)).items()):
+        digest.update(name.encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]
 
 
 def sizes_of_weights(weights: dict[str, Tensor], like: MaeConfig) -> MaeConfig:

@@ -28,7 +28,7 @@ from radio_train.evaluation.predictions import Predictions, write_predictions
 from radio_train.finetuning import member_files as files
 from radio_train.finetuning.classifier import ImageSource, logits_of, predict_logits
 from radio_train.finetuning.config import FinetuneConfig, Mode
-from radio_train.finetuning.encoders import make_encoder
+from radio_train.finetuning.encoders import make_encoder, weights_digest
 from radio_train.finetuning.linear import train_linear
 from radio_train.finetuning.member_files import ClassifierFacts, EpochMetrics, Progress
 from radio_train.finetuning.objective import balancing_weights, image_losses, output_count, probabilities
@@ -77,7 +77,7 @@ def train_member(config: FinetuneConfig, prepared: PreparedTask, member: Member,
     if finished is not None:
         if finished["identity"] != identity:
             raise TrainingError(
-                f"{member.folder} holds a training with other settings or images; name another folder with --run"
+                f"{member.folder} holds a training with other settings, weights or images; name another with --run"
             )
         return finished
     atomic.make_folder(member.folder)
@@ -286,7 +286,8 @@ def _identity(config: FinetuneConfig, prepared: PreparedTask, member: Member) ->
     """What decides the numbers; workers and budgets do not."""
     training = replace(config.training, workers=0, token_budget=1, max_bad=0, base_rate=member.rate)
     values = {
-        "config": asdict(replace(config, training=training)),
+        "config": asdict(replace(config, training=training, init="")),
+        "weights": weights_digest(config.init),
         "task": prepared.task.digest(),
         "splits": hashlib.sha256("\n".join(prepared.splits.tolist()).encode()).hexdigest(),
         "member": [member.fraction, member.seed, member.rate],

@@ -84,7 +84,9 @@ def load_last(folder: Path, model: Classifier, optimizer: torch.optim.Optimizer,
         return Progress()
     tensors, facts = _load(folder / LAST)
     if facts["identity"] != identity:
-        raise TrainingError(f"{folder} holds a training with other settings or images; name another folder with --run")
+        raise TrainingError(
+            f"{folder} holds a training with other settings, weights or images; name another folder with --run"
+        )
     weights = {name[6:]: value for name, value in tensors.items() if name.startswith("model.")}
     model.load_state_dict(weights, strict=False)
     state: dict[int, dict[str, Tensor]] = {}

@@ -1,6 +1,7 @@
 """Fine-tuning end to end on the shared small dataset."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from radio_io.loading.table import load_image_table
 from radio_io.loading.torch_loader import PackLoader
 from radio_train.evaluation.outcomes import TaskKind
 from radio_train.evaluation.predictions import read_predictions
+from radio_train.export import ExportFormat, export_model
 from radio_train.finetuning.config import FinetuneConfig, Mode, TrainingConfig, with_assignments
 from radio_train.finetuning.encoders import make_encoder
 from radio_train.finetuning.image_packs import images_of_pack, pack_images
@@ -215,3 +217,19 @@ def test_learns_what_can_be_learned(built, tmp_path):
     losses = []
     run_finetune(chosen, built.root, tmp_path / "run", report=lambda m, e: losses.append(e.loss))
     assert min(losses[-3:]) < 0.85 * losses[0]
+
+
+def test_refuses_to_go_on_from_other_weights_of_the_same_name(built, labels, tmp_path):
+    def save(seed):
+        torch.manual_seed(seed)
+        shutil.rmtree(tmp_path / "weights", ignore_errors=True)
+        export_model(MaskedAutoencoder(PRESETS["tiny"]), tmp_path / "weights", ExportFormat.SAFETENSORS)
+
+    chosen = config(labels, mode=Mode.PROBE, init=str(tmp_path / "weights"))
+    save(1)
+    first = run_finetune(chosen, built.root, tmp_path / "run")
+    save(1)
+    assert run_finetune(chosen, built.root, tmp_path / "run") == first
+    save(2)
+    with pytest.raises(TrainingError, match="other settings, weights or images"):
+        run_finetune(chosen, built.root, tmp_path / "run")

