@@ -56,7 +56,8 @@ def make_dataset(out: Path, images: int, scale: float) -> Path:
     """The shards, made once."""
     dataset = out / "shards"
     if not (dataset / "dataset.json").exists():
-        write_export(out / "export", images=images, seed=11, scale=scale, workers=0, progress=NoProgress())
+        if not (out / "export").exists():
+            write_export(out / "export", images=images, seed=11, scale=scale, workers=0, progress=NoProgress())
         build_dataset(BuildConfig(dataset=dataset, sources=(str(out / "export"),), workers=2), NoProgress())
     return dataset
 

@@ -34,10 +34,11 @@ from radio_train.model.flops import pretraining_flops
 from radio_train.model.mae import MaskedAutoencoder
 from radio_train.model.masking import mask_pack
 from radio_train.optimizer import learning_rate
+from radio_train.precision import autocast, on_device
 from radio_train.run_folder import QUARANTINE_NAME, Selection, loader_config
 from radio_train.run_log import StepMetrics
 from radio_train.stop_signals import StopSignals
-from radio_train.validation import autocast, loss_units, loss_units_of_step, on_device, validation_loss
+from radio_train.validation import loss_units, loss_units_of_step, validation_loss
 from radio_train.watch import Watch
 
 DIGEST_MODULUS = 1 << 53

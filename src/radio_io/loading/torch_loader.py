@@ -29,7 +29,8 @@ from radio_io.loading.bad_images import BadImage, Quarantine
 from radio_io.loading.batch import LoaderConfig, Pack
 from radio_io.loading.cache import ImageCache, open_cache
 from radio_io.loading.order import OrderState, steps_per_epoch
-from radio_io.loading.plan import StepPlan, pack_jobs, pack_slots, plan_step, visible_patches
+from radio_io.loading.packing import visible_patches
+from radio_io.loading.plan import StepPlan, pack_jobs, pack_slots, plan_step
 from radio_io.loading.read_ahead import ReadAhead, ReadCounts
 from radio_io.loading.store import open_store
 from radio_io.loading.table import ImageTable
