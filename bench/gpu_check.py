@@ -205,23 +205,28 @@ def measure_model(images: int, rounds: int) -> None:
 
 
 def measure_training(dataset: Path, steps: int) -> None:
-    """Images/s and waiting of training from shards."""
+    """Images/s and waiting of training from shards, with threads that decode and with DALI on the GPU."""
     import tempfile
 
     from radio_train.config import load_config
     from radio_train.pretrain import run_pretrain
 
-    config = load_config("vit-mae-b48", assignments=[f"run.max_steps={steps}", "run.compile=true"])
-    seen: list[Any] = []
-    with tempfile.TemporaryDirectory() as folder:
-        run_pretrain(config, dataset, Path(folder) / "run", report=seen.append)
-    warm = seen[2:] or seen
-    seconds = sum(each.seconds for each in warm)
-    print(f"\ntraining from {dataset}, {len(warm)} steps of {warm[0].images} images")
-    rate = sum(each.images for each in warm) / seconds
-    wait = sum(each.data_wait * each.seconds for each in warm) / seconds
-    verdict("images/s", rate, RATE_TARGET, at_least=True, show=lambda value: f"{value:.0f}")
-    verdict("waiting for data", wait, WAIT_TARGET, at_least=False, show=lambda value: f"{value:.1%}")
+    for decoder in ("threads", "dali-gpu"):
+        if decoder != "threads" and importlib.util.find_spec("nvidia.dali") is None:
+            print(f"\ntraining from {dataset} with {decoder} was not measured: nvidia-dali is not installed")
+            continue
+        settings = [f"run.max_steps={steps}", "run.compile=true", f"reading.decoder={decoder}"]
+        seen: list[Any] = []
+        with tempfile.TemporaryDirectory() as folder:
+            config = load_config("vit-mae-b48", assignments=settings)
+            run_pretrain(config, dataset, Path(folder) / "run", report=seen.append)
+        warm = seen[2:] or seen
+        seconds = sum(each.seconds for each in warm)
+        rate = sum(each.images for each in warm) / seconds
+        wait = sum(each.data_wait * each.seconds for each in warm) / seconds
+        print(f"\ntraining from {dataset} with {decoder}, {len(warm)} steps of {warm[0].images} images")
+        verdict("images/s", rate, RATE_TARGET, at_least=True, show=lambda value: f"{value:.0f}")
+        verdict("waiting for data", wait, WAIT_TARGET, at_least=False, show=lambda value: f"{value:.1%}")
 
 
 def verdict(name: str, found: float, target: float, *, at_least: bool, show: Callable[[float], str]) -> None:

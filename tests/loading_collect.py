@@ -1,6 +1,7 @@
 """What a loader delivered, image by image, and what it should have."""
 
 import itertools
+import os
 
 import numpy as np
 
@@ -40,3 +41,28 @@ def expected_patches(root, table, row, patch):
     padded = np.zeros((height * patch, width * patch), np.uint16)
     padded[: pixels.shape[0], : pixels.shape[1]] = pixels
     return padded.reshape(height, patch, width, patch).transpose(0, 2, 1, 3).reshape(height * width, -1)
+
+
+def damage(copy, table, row, *, at=0.5):
+    """Flip a bit in the middle of an image."""
+    path = DatasetLayout(copy).tar_path(table.shard_ids[table.shards[row]])
+    with path.open("r+b") as file:
+        file.seek(int(table.offsets[row]) + int(at * int(table.sizes[row])))
+        byte = file.read(1)[0]
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 4]))
+
+
+def with_twins(table, patch=16):
+    """Rows of different patch grids that at least one other image has."""
+    found = {}
+    for row in range(len(table)):
+        grid = tuple(grid_of(table, row))
+        if len(table.rows_of_grid(*grid, patch)) > 1:
+            found.setdefault(grid, row)
+    return list(found.values())
+
+
+def grid_of(table, row, patch=16):
+    """The patch grid of an image."""
+    return table.grids_of(np.array([row]), patch)[0].tolist()

@@ -5,7 +5,7 @@ from typing import Any
 
 from radio_cli.console import parse_size
 from radio_cli.project import dataset_root, load_project, source_paths
-from radio_io.config import BuildConfig
+from radio_io.config import BuildConfig, TaskShare
 from radio_io.executors import default_workers
 from radio_io.sharding.bins import Bins
 
@@ -24,14 +24,20 @@ def make_config(
         UsageError: No source is named, or an option cannot be meant.
     """
     given = load_project().shard | {name: value for name, value in options.items() if value is not None}
-    values: dict[str, Any] = {name: given[name] for name in ("codec", "render", "dates", "frames") if name in given}
+    values: dict[str, Any] = {
+        name: given[name] for name in ("codec", "render", "dates", "frames", "text", "executor") if name in given
+    }
     if "bins" in given:
         values["bins"] = Bins.parse(str(given["bins"]))
     if "shard_size" in given:
         values["shard_size_bytes"] = parse_size(str(given["shard_size"]))
+    if "min_shard_images" in given:
+        values["min_shard_images"] = int(given["min_shard_images"])
     if "modalities" in given:
         names = frozenset(name.strip().upper() for name in str(given["modalities"]).split(",") if name.strip())
         values["modalities"] = None if "ALL" in names else names
+    if "task" in given:
+        values["task"] = TaskShare.parse(str(given["task"]))
     regions_file = regions or (Path(str(given["regions"])) if "regions" in given else None)
     return BuildConfig(
         dataset=dataset_root(dataset),

@@ -14,6 +14,7 @@ app = typer.Typer(help="Make, show or check the pseudonym key of a dataset.", no
 def init(
     dataset: DatasetOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say where the key would be written.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Make the key file (32 random bytes, mode 0600) in the private folder beside the dataset.
 
@@ -23,10 +24,17 @@ def init(
     if dry_run:
         typer.echo(f"would write {key_file}")
         return
-    from radio_io.privacy.pseudonyms import Pseudonymizer
+    from radio_cli.console import emit_json
+    from radio_cli.project import dataset_root
+    from radio_io.privacy.key_file import make_dataset_key
 
-    pseudonymizer = Pseudonymizer.create_file(key_file)
-    typer.echo(f"wrote {key_file}, key id {pseudonymizer.key_id}")
+    key_id = make_dataset_key(dataset_root(dataset)).key_id
+    if as_json:
+        emit_json({"key_id": key_id, "key_file": str(key_file)})
+    else:
+        typer.echo(
+            f"wrote {key_file}, key id {key_id}; back it up where only those may read it who may know the patients"
+        )
 
 
 @app.command("show-id", epilog="Example: radio key show-id --json")

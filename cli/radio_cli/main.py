@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from radio_cli import bench, bins, index, key, labels, query, replay, scan, shard, synth, train
+from radio_cli import bench, bins, forget, index, key, labels, query, replay, scan, shard, synth, train
 from radio_io.errors import RadioError
 
 EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 usage, 3 finished but with rejects above --max-reject-rate."
@@ -33,6 +33,7 @@ app.add_typer(key.app, name="key")
 app.add_typer(labels.app, name="labels")
 app.add_typer(train.app, name="train")
 replay.register(app)
+forget.register(app)
 synth.register(app)
 
 

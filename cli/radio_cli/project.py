@@ -26,12 +26,15 @@ SHARD_KEYS: dict[str, type] = {
     "bins": str,
     "codec": str,
     "shard_size": str,
+    "min_shard_images": int,
     "modalities": str,
     "workers": int,
     "render": str,
     "dates": str,
     "frames": str,
+    "executor": str,
     "regions": str,
+    "text": str,
 }
 
 

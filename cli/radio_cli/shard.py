@@ -20,6 +20,10 @@ def build(
     ] = None,
     codec: Annotated[str | None, typer.Option("--codec", help="htj2k or fast.  [default: htj2k]")] = None,
     shard_size: Annotated[str | None, typer.Option("--shard-size", help="Such as 2MB or 1GB.  [default: 1GB]")] = None,
+    min_shard_images: Annotated[
+        int | None,
+        typer.Option("--min-shard-images", min=1, help="At least so many images, whatever the size.  [default: 100]"),
+    ] = None,
     modalities: Annotated[
         str | None, typer.Option("--modalities", help="Comma-separated, such as CR,DX, or all.  [default: CR,DX,RG]")
     ] = None,
@@ -30,10 +34,25 @@ def build(
     allow_burned_in: Annotated[
         bool, typer.Option("--allow-burned-in", help="Keep images that are marked as carrying burned-in text.")
     ] = False,
+    executor: Annotated[
+        str | None,
+        typer.Option(
+            "--executor", help="local, dask, or a dask scheduler such as tcp://10.0.0.1:8786. [default: local]"
+        ),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", metavar="I/N", help="Build only every N-th shard from I on: a SLURM array.")
+    ] = None,
     retry: Annotated[
         list[str] | None,
         typer.Option("--retry", metavar="REASON", help="Try files again that were rejected for REASON; repeatable."),
     ] = None,
+    text_detector: Annotated[
+        bool, typer.Option("--text-detector", help="Look for text in the pixels; fills text_score. Needs radio[text].")
+    ] = False,
+    mask_text: Annotated[
+        bool, typer.Option("--mask-text", help="Blank the text that the detector finds, and record where.")
+    ] = False,
     max_reject_rate: Annotated[
         float, typer.Option("--max-reject-rate", min=0, max=1, help="Exit with 3 where more of the files are rejected.")
     ] = 1.0,
@@ -54,14 +73,18 @@ def build(
         dataset,
         regions=regions,
         allow_burned_in=allow_burned_in,
+        text="mask" if mask_text else "detect" if text_detector else None,
         bins=bins,
         codec=codec,
         shard_size=shard_size,
+        min_shard_images=min_shard_images,
         modalities=modalities,
         render=render,
         dates=dates,
         frames=frames,
         workers=workers,
+        executor=executor,
+        task=task,
     )
     if dry_run:
         note(
@@ -77,6 +100,12 @@ def build(
     if summary.interrupted:
         note("interrupted: what is finished is safe; run the same command again to go on")
         raise typer.Exit(1)
+    if summary.missing_shards:
+        note(
+            f"{summary.missing_shards} shards of other tasks are not finished; the last task publishes the index, "
+            "or run the same command without --task"
+        )
+        return
     if summary.reject_rate > max_reject_rate:
         note(f"{summary.reject_rate:.1%} of the files were rejected, more than --max-reject-rate {max_reject_rate:.1%}")
         raise typer.Exit(TOO_MANY_REJECTS)
@@ -87,6 +116,9 @@ def _show(summary: object) -> None:
     from radio_io.sharding.build import BuildSummary
 
     assert isinstance(summary, BuildSummary)
+    if summary.missing_shards and not summary.found:
+        typer.echo(f"this task: {summary.new_images:,} images in {summary.new_shards} shards")
+        return
     ratio = f", compressed {summary.pixel_bytes / summary.encoded_bytes:.1f}x" if summary.encoded_bytes else ""
     frames = f" with {summary.extra_frames:,} further frames" if summary.extra_frames else ""
     typer.echo(

@@ -6,6 +6,14 @@ from typing import Annotated
 import typer
 
 from radio_cli import train_sweep
+from radio_cli.loader_options import (
+    CacheOption,
+    CacheSizeOption,
+    MaxBadOption,
+    ResolutionOption,
+    ScaleOption,
+    loader_assignments,
+)
 from radio_cli.options import DatasetOption, DryRunOption, JsonOption
 
 app = typer.Typer(help="Pre-train a masked autoencoder and look at it.", no_args_is_help=True)
@@ -36,6 +44,11 @@ def pretrain(
     init: Annotated[
         Path | None, typer.Option("--init", help="Begin with these weights: a run, an export, a file of weights.")
     ] = None,
+    resolution: ResolutionOption = None,
+    scale: ScaleOption = None,
+    max_bad: MaxBadOption = None,
+    cache: CacheOption = None,
+    cache_size: CacheSizeOption = None,
     dataset: DatasetOption = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
@@ -49,7 +62,8 @@ def pretrain(
     from radio_train.pretrain import run_pretrain
     from radio_train.run_folder import Selection, load_table
 
-    config = load_config(preset, config_file, assignments or ())
+    given = loader_assignments(resolution=resolution, scale=scale, max_bad=max_bad, cache=cache, cache_size=cache_size)
+    config = load_config(preset, config_file, [*given, *(assignments or ())])
     folder = run or Path("runs") / preset
     selection = Selection(where=where, keys=read_keys(keys) if keys else None)
     root = dataset_root(dataset)

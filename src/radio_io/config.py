@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from radio_io.cluster import is_cluster
 from radio_io.codecs.registry import get_codec
 from radio_io.errors import ConfigError
 from radio_io.layout import Split
@@ -38,6 +39,14 @@ class FramePolicy(StrEnum):
     REJECT = "reject"
     FIRST = "first"
     ALL = "all"
+
+
+class TextMode(StrEnum):
+    """What is done about text in the pixels: nothing, a score for each image, or blank boxes as well."""
+
+    OFF = "off"
+    DETECT = "detect"
+    MASK = "mask"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,11 +79,40 @@ class SplitShares:
         return next(split for split, end in self.upper_ends if fraction < end)
 
 
+@dataclass(frozen=True, slots=True)
+class TaskShare:
+    """Share `index` of `count` equal ones: every `count`-th shard of the plan, from `index` on."""
+
+    index: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> "TaskShare":
+        """From `I/N`, I counting from 0.
+
+        Raises:
+            ConfigError: It is none.
+
+        Example:
+            >>> TaskShare.parse("0/3")
+            TaskShare(index=0, count=3)
+        """
+        index, _, count = text.partition("/")
+        if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+            raise ConfigError(f"task is {text!r}; expected I/N with I from 0 to N - 1, such as 0/16")
+        return cls(int(index), int(count))
+
+    def takes(self, position: int) -> bool:
+        """Whether the shard at this position of the plan belongs to the share."""
+        return position % self.count == self.index
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildConfig:
     """Everything that decides what a build makes, and how.
 
     `min_shard_images` holds against `shard_size_bytes` where a shard would have fewer images; 1 switches it off.
+    `executor` is local, dask or a scheduler's address; `task` leaves all shards but one share to other processes.
     `file_timeout_s` and `worker_memory_bytes` bound what one file may take before it is rejected.
     """
 
@@ -90,17 +128,22 @@ class BuildConfig:
     dates: DatePolicy = DatePolicy.SHIFT
     frames: FramePolicy = FramePolicy.REJECT
     allow_burned_in: bool = False
+    text: TextMode = TextMode.OFF
     regions_file: Path | None = None
     splits: SplitShares = SplitShares()
     seed: int = 0
+    executor: str = "local"
+    task: TaskShare | None = None
     file_timeout_s: float = 120.0
     worker_memory_bytes: int = 6 << 30
 
     def __post_init__(self) -> None:
         get_codec(self.codec)
+        is_cluster(self.executor)
         _set_choice(self, "render", RenderMode)
         _set_choice(self, "dates", DatePolicy)
         _set_choice(self, "frames", FramePolicy)
+        _set_choice(self, "text", TextMode)
         for name, least in (
             ("shard_size_bytes", 1),
             ("min_shard_images", 1),

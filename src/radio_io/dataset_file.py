@@ -17,7 +17,7 @@ from radio_io.errors import DatasetError, KeyFileError
 from radio_io.layout import FORMAT_VERSION, DatasetLayout
 
 # What must not change between builds into one dataset, and how a message calls it.
-FIXED = ("bins", "codec", "render", "dates", "splits", "seed", "recipe_version")
+FIXED = ("bins", "codec", "render", "dates", "splits", "seed", "text", "recipe_version")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +37,7 @@ class DatasetFile:
     num_images: int = 0
     num_shards: int = 0
     index_sha256: str | None = None
+    text: str = "off"
 
 
 def describe_dataset(config: BuildConfig, key_id: str) -> DatasetFile:
@@ -50,6 +51,7 @@ def describe_dataset(config: BuildConfig, key_id: str) -> DatasetFile:
         "dates": config.dates.value,
         "splits": asdict(config.splits),
         "seed": config.seed,
+        "text": config.text.value,
         "key_id": key_id,
     }
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

@@ -70,6 +70,11 @@ class DatasetLayout:
         return self.private / "lock"
 
     @property
+    def withdrawn(self) -> Path:
+        """Pseudonyms of withdrawn patients and studies, which no build may bring back."""
+        return self.private / "withdrawn.json"
+
+    @property
     def scan_dir(self) -> Path:
         """Parquet files with every file found: its path, and its header record or its reason of rejection."""
         return self.private / "scan"

@@ -38,11 +38,13 @@ class DataConfig:
 class ReadingConfig:
     """How bytes come from storage; a run may be resumed with other values.
 
-    `store` is a folder or URL of the shards where they do not lie in the dataset; `cache` a folder on a local disk that
-    may hold `cache_size`; `memory` bounds the encoded images that are read ahead, `range` one request, `streams` the
-    requests under way. Sizes are such as 16MB, 800GB.
+    `decoder` is threads, dali-cpu or dali-gpu (all give the same pixels); `store` is a folder or URL of the shards
+    where they do not lie in the dataset; `cache` a folder on a local disk that may hold `cache_size`; `memory` bounds
+    the encoded images that are read ahead, `range` one request, `streams` the requests under way. Sizes are such as
+    16MB, 800GB.
     """
 
+    decoder: str = "threads"
     store: str = ""
     cache: str = ""
     cache_size: str = "100GB"
@@ -191,6 +193,7 @@ def _check(config: PretrainConfig) -> None:
         "data.policy": (config.data.policy, ("packed", "bins")),
         "data.scale": (config.data.scale, ("percentile", "bits")),
         "data.resolution": (config.data.resolution, ("1", "1/2", "1/4", "1/8")),
+        "reading.decoder": (config.reading.decoder, ("threads", "dali-cpu", "dali-gpu")),
         "run.precision": (config.run.precision, ("bf16", "fp32")),
     }
     for name, (found, allowed) in choices.items():

@@ -12,7 +12,7 @@ from typing import Any
 
 from radio_io import atomic
 from radio_io.errors import TrainingError
-from radio_io.loading.batch import RESOLUTIONS, BatchPolicy, LoaderConfig, ScaleMode
+from radio_io.loading.batch import RESOLUTIONS, BatchPolicy, Decoder, LoaderConfig, ScaleMode
 from radio_io.loading.reading import ReadConfig, parse_size
 from radio_io.loading.table import ImageTable, load_image_table
 from radio_train.checkpoint import best_checkpoint, checkpoints, load_checkpoint, read_tensors
@@ -58,6 +58,7 @@ def loader_config(config: PretrainConfig, *, shuffle: bool = True, quarantine: P
         mask_ratio=config.model.mask_ratio,
         scale=ScaleMode(config.data.scale),
         halvings=RESOLUTIONS[config.data.resolution],
+        decoder=Decoder(config.reading.decoder),
         workers=config.data.workers or None,
         max_bad=config.data.max_bad,
         quarantine=quarantine,

@@ -22,7 +22,7 @@ def test_takes_words_of_the_command_line_and_pickles():
         {"codec": "png"},
         {"render": "best"},
         {"dates": "keep"},
-        {"frames": "all"},
+        {"frames": "some"},
         {"shard_size_bytes": 0},
         {"workers": -1},
         {"min_shard_images": 0},

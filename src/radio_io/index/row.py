@@ -92,6 +92,8 @@ class ImageRow:
     sharpness: float
     frame_number: int
     accession_key: str | None
+    text_score: float | None
+    masked_boxes: tuple[int, ...] | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -132,6 +132,8 @@ polarity_suspect       DOUBLE   How likely the image is still inverted, 0 to 1
 sharpness              DOUBLE   Fine detail over coarse detail in the middle: low where blurred, high where noisy
 frame_number           INTEGER  Which frame of the source file the image is, from 1
 accession_key          VARCHAR  Keyed pseudonym of AccessionNumber, by which labels from reports are joined
+text_score             DOUBLE   How certainly text was read in the pixels, 0 to 1; empty where no detector was run
+masked_boxes           INTEGER[]  Row, column, height, width of each blanked box of text; empty where none was asked for
 """)
 # Facts about one image among all others: they are no part of a record and computed when the index is built.
 _COMPUTED = _columns("""

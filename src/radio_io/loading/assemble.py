@@ -8,6 +8,7 @@ other has its patch grid or where the order is not shuffled (an embedding must n
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,10 +31,11 @@ from radio_io.loading.table import ImageTable
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FilledPack:
-    """The arrays of a pack, and the rows of the images that are in it."""
+    """The arrays of a pack, the rows of the images that are in it, and the places in the job that stay empty."""
 
     arrays: PackArrays
     rows: tuple[int, ...]
+    missing: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +45,8 @@ class PackInProgress:
     job: PackJob
     arrays: PackArrays
     images: Sequence[Future[int | None]]
+    on_device: Any = None
+    """The patches as a tensor on a GPU, where they were decoded there."""
 
     def finish(self) -> FilledPack:
         """The pack, once all its images are there.
@@ -53,7 +57,8 @@ class PackInProgress:
         rows = [image.result() for image in self.images]
         missing = [place for place, row in enumerate(rows) if row is None]
         arrays = without(self.arrays, self.job, missing) if missing else self.arrays
-        return FilledPack(arrays=arrays, rows=tuple(row for row in rows if row is not None))
+        kept = tuple(row for row in rows if row is not None)
+        return FilledPack(arrays=arrays, rows=kept, missing=tuple(missing))
 
 
 class Assembler:

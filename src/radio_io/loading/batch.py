@@ -39,6 +39,17 @@ class ScaleMode(StrEnum):
     """0 and the largest value that the image's bits can hold."""
 
 
+class Decoder(StrEnum):
+    """What turns encoded bytes into pixels; all give the same."""
+
+    THREADS = "threads"
+    """Our codecs on threads."""
+    DALI_CPU = "dali-cpu"
+    """NVIDIA DALI on threads: what runs on a machine without a GPU."""
+    DALI_GPU = "dali-gpu"
+    """NVIDIA DALI on the GPU, straight into the pack's memory there."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoaderConfig:
     """How images are batched, read and decoded. Nothing here but `shuffle` changes which images a step holds.
@@ -52,6 +63,7 @@ class LoaderConfig:
         mask_ratio: Share of an image's patches that is masked; only `Pack.step_masked` depends on it.
         scale: Which pixel values become 0 and 1.
         halvings: How often each side is halved by reading only the front of each image (`--resolution 1/4` is 2).
+        decoder: What decodes.
         workers: Decoding threads; None takes one a core that this process may use.
         prefetch_packs: Packs that wait decoded for the trainer at most.
         max_bad: Damaged images tolerated by this process before the run stops.
@@ -67,6 +79,7 @@ class LoaderConfig:
     mask_ratio: float = 0.75
     scale: ScaleMode = ScaleMode.PERCENTILE
     halvings: int = 0
+    decoder: Decoder = Decoder.THREADS
     workers: int | None = None
     prefetch_packs: int = 2
     max_bad: int = 100

@@ -3,12 +3,13 @@
 Comes in: the tokens of each image of a step (or its bin), and the budget. Goes out: `StepPacks`, positions in the step.
 Refuses a budget below the largest image.
 
-Whole images, largest first, each into the fullest pack that still holds it (best fit decreasing): about 0.35 % of a
-budget of 24,576 tokens stays empty with 1,024 radiographs a step, the last pack apart. The number of packs is rounded
-up to a multiple of the ranks with packs that hold no image.
+A pack takes images as they come while it is roomy, then the largest that still fits, so that small ones are left for
+every pack: with 1,024 radiographs a step and 24,576 tokens, 0.09 % of the budget stays empty, the last pack of the step
+apart, which holds what is left. The number of packs is rounded up to a multiple of the ranks with packs that hold no
+image.
 """
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 from radio_io.errors import UsageError
 
 Positions = NDArray[np.int64]
+ROOMY_IMAGES = 3
+"""A pack is filled in order while this many of the largest images would fit, and by size then."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +37,7 @@ def pack_step(token_counts: NDArray[np.int64], budget: int, max_images: int) -> 
 
     Example:
         >>> [pack.images.tolist() for pack in pack_step(np.array([6, 3, 4, 7]), 10, 8)]
-        [[3, 1], [0, 2]]
+        [[0, 2], [1, 3]]
 
     Raises:
         UsageError: An image is larger than the budget.
@@ -44,20 +47,27 @@ def pack_step(token_counts: NDArray[np.int64], budget: int, max_images: int) -> 
             f"an image has {int(token_counts.max())} tokens, the budget is {budget}; raise loader.token_budget, "
             'or leave large images out, for example with --where "rows * columns < 4000000"'
         )
-    free: list[tuple[int, int]] = []
+    counts = [int(count) for count in token_counts]
+    waiting = sorted(zip(counts, range(len(counts)), strict=True))  # by size
+    in_order = iter(range(len(counts)))
+    placed = [False] * len(counts)
+    roomy = ROOMY_IMAGES * max(counts, default=0)
     packs: list[list[int]] = []
-    for image in np.argsort(-token_counts, kind="stable").tolist():
-        need = int(token_counts[image])
-        place = bisect_left(free, (need, -1))
-        if place == len(free):
-            packs.append([image])
-            left, pack = budget - need, len(packs) - 1
-        else:
-            left, pack = free.pop(place)
-            packs[pack].append(image)
-            left -= need
-        if left > 0 and len(packs[pack]) < max_images:
-            insort(free, (left, pack))
+    while waiting:
+        images, left = [], budget
+        while waiting and len(images) < max_images:
+            if left > roomy or not images:
+                image = next(each for each in in_order if not placed[each])
+                place = bisect_left(waiting, (counts[image], image))
+            else:
+                place = bisect_left(waiting, (left + 1, -1)) - 1  # the largest that still fits
+            if place < 0:
+                break
+            size, image = waiting.pop(place)
+            placed[image] = True
+            images.append(image)
+            left -= size
+        packs.append(images)
     return [PlannedPack(images=np.array(images, np.int64), tokens=budget) for images in packs]
 
 

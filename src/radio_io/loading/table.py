@@ -86,6 +86,10 @@ class ImageTable:
         """[images, 2]: the same of some rows."""
         return self._in_patches(self.rows[rows], self.columns[rows], patch_size)
 
+    def bin_grids(self, patch_size: int) -> NDArray[np.int32]:
+        """[n, 2]: patch rows and patch columns of each image's bin, the resolution considered."""
+        return self._in_patches(self.bin_heights, self.bin_widths, patch_size)
+
     def bin_grids_of(self, rows: Rows, patch_size: int) -> NDArray[np.int32]:
         """[images, 2]: patch rows and patch columns of the bins of some rows."""
         return self._in_patches(self.bin_heights[rows], self.bin_widths[rows], patch_size)

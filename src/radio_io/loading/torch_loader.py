@@ -26,12 +26,13 @@ from numpy.typing import NDArray
 from radio_io.dataset_file import read_dataset_file
 from radio_io.loading.assemble import Assembler, PackInProgress
 from radio_io.loading.bad_images import BadImage, Quarantine
-from radio_io.loading.batch import LoaderConfig, Pack
+from radio_io.loading.batch import Decoder, LoaderConfig, Pack
 from radio_io.loading.cache import ImageCache, open_cache
+from radio_io.loading.dali_assemble import DaliAssembler, without_on_device
 from radio_io.loading.order import OrderState, steps_per_epoch
 from radio_io.loading.packing import visible_patches
-from radio_io.loading.plan import StepPlan, pack_jobs, pack_slots, plan_step
-from radio_io.loading.read_ahead import ReadAhead, ReadCounts
+from radio_io.loading.plan import PackJob, StepPlan, pack_jobs, pack_slots, plan_step
+from radio_io.loading.read_ahead import Fetched, ReadAhead, ReadCounts
 from radio_io.loading.store import open_store
 from radio_io.loading.table import ImageTable
 
@@ -132,16 +133,25 @@ class PackLoader:
         workers = self._config.workers or len(os.sched_getaffinity(0))
         jobs = pack_jobs(self._table, self._start, self._config, rank=self._rank, world_size=self._world_size)
         pool = ThreadPoolExecutor(workers, thread_name_prefix="radio-decode")
-        assembler = Assembler(self._table, self._config, self._reader, self._quarantine, pool)
         try:
+            assembler = self._assembler(pool)
             for fetched in self._reader.run((job, job.rows) for job in jobs):
-                patches = self._memory(fetched.group.tokens)
-                if not self._put(assembler.start(fetched.group, fetched.encoded, patches)):
+                if not self._put(self._start_pack(assembler, fetched)):
                     return
         except BaseException as error:  # noqa: BLE001 - reaches the consumer, whatever it is
             self._put(error)
         finally:
             pool.shutdown(cancel_futures=self._stop.is_set())
+
+    def _assembler(self, pool: ThreadPoolExecutor) -> Assembler:
+        parts = self._table, self._config, self._reader, self._quarantine, pool
+        return Assembler(*parts) if self._config.decoder is Decoder.THREADS else DaliAssembler(*parts)
+
+    def _start_pack(self, assembler: Assembler, fetched: Fetched[PackJob]) -> PackInProgress:
+        job, encoded = fetched.group, fetched.encoded
+        if isinstance(assembler, DaliAssembler) and self._config.decoder is Decoder.DALI_GPU:
+            return assembler.start_on_device(job, encoded, torch.device("cuda", torch.cuda.current_device()))
+        return assembler.start(job, encoded, self._memory(job.tokens))
 
     def _put(self, item: PackInProgress | BaseException) -> bool:
         while not self._stop.is_set():
@@ -158,9 +168,14 @@ class PackLoader:
         return np.empty((tokens, pixels), np.uint16)
 
     def _pack(self, item: PackInProgress) -> TensorPack:
-        filled, job, arrays = item.finish(), item.job, item.arrays
+        filled, job = item.finish(), item.job
+        arrays, patches = filled.arrays, torch.from_numpy(filled.arrays.patches)
+        if item.on_device is not None:
+            patches = item.on_device.view(torch.uint16)
+            if filled.missing:
+                patches = without_on_device(item.on_device, job, filled.missing).view(torch.uint16)
         return Pack(
-            patches=torch.from_numpy(arrays.patches),
+            patches=patches,
             positions=_tensor(arrays.positions),
             grids=_tensor(arrays.grids),
             offsets=_tensor(arrays.offsets),

@@ -3,8 +3,7 @@
 Comes in: a `BuildConfig`. Goes out: the dataset and a `BuildSummary`: images and rejects add up to the files found.
 Refuses: a dataset built with other settings or another key, a full disk, sources that do not exist.
 
-Units of work are shards, see `shard_unit`. One that has an instance in common with an earlier shard, as when a later
-source holds copies, is built in a later wave than that one, so that duplicates are found across shards too.
+Units of work are shards, see `shard_unit`; which of them are missing, and in which order they come, says `waves`.
 """
 
 import dataclasses
@@ -22,18 +21,21 @@ from radio_io import atomic
 from radio_io.config import BuildConfig
 from radio_io.dataset_file import DatasetFile, describe_dataset, read_dataset_file, require_same, write_dataset_file
 from radio_io.errors import RejectReason, StorageError
-from radio_io.executors import Interruption, UnitFailure, graceful_interrupt, run_units
+from radio_io.executors import UnitFailure, graceful_interrupt
 from radio_io.index.catalog import build_index, indexed_rejects
 from radio_io.index.records import ShardMetadata, read_record_metadata
 from radio_io.layout import DatasetLayout
 from radio_io.privacy.pseudonyms import Pseudonymizer
+from radio_io.privacy.tombstones import read_tombstones
 from radio_io.progress import Progress
-from radio_io.sharding.plan import ShardPlan, extend_plan, plan_rejects, planned_shards
+from radio_io.sharding.dispatch import dispatch
+from radio_io.sharding.plan import extend_plan, plan_parts, plan_rejects
 from radio_io.sharding.retry import finish_retry, request_retry
 from radio_io.sharding.sample import SampleContext, header_context, sample_context
 from radio_io.sharding.scan import scan_sources
 from radio_io.sharding.scan_table import ScanSummary, summarize_scan
-from radio_io.sharding.shard_unit import ShardReceipt, build_shard, build_shard_apart, is_done
+from radio_io.sharding.shard_unit import ShardReceipt, build_shard, build_shard_apart
+from radio_io.sharding.waves import find_missing, plans_of_wave
 
 FILE_SECONDS = 5.0
 FREE_SPACE_SHARE = 0.7  # encoded bytes a source byte, at worst about the source's own size for compressed sources
@@ -43,7 +45,8 @@ FREE_SPACE_SHARE = 0.7  # encoded bytes a source byte, at worst about the source
 class BuildSummary:
     """The whole dataset after a build, and what this build did.
 
-    Images and rejects add up to `found` files and `extra_frames`, the frames beyond the first where all are taken.
+    Images and rejects add up to `found` files and `extra_frames`, the frames beyond the first where all are taken, once
+    no shard is missing: after an interruption, or where other tasks have not finished theirs, some are.
     """
 
     found: int = 0
@@ -60,6 +63,7 @@ class BuildSummary:
     elapsed_s: float = 0.0
     slowest_file_s: float = 0.0
     interrupted: bool = False
+    missing_shards: int = 0
 
     @property
     def reject_rate(self) -> float:
@@ -103,24 +107,59 @@ def build_dataset(
     started_s = time.monotonic()
     layout = DatasetLayout(config.dataset)
     pseudonyms = open_key(config)
-    with locked(layout):
-        request_retry(layout, retry)
-        finish_retry(layout)
-        summary = _build(config, layout, pseudonyms, progress)
+    if config.task is not None:
+        summary = _build_share(config, layout, pseudonyms, progress)
+    else:
+        with locked(layout):
+            _finish_withdrawal(layout)
+            request_retry(layout, retry)
+            finish_retry(layout)
+            prepared = _prepare(config, layout, pseudonyms, progress)
+            summary = BuildSummary()
+            _build_missing(config, prepared.context, layout, summary, progress)
+            _publish(layout, prepared.facts, summary)
     summary.elapsed_s = time.monotonic() - started_s
     return summary
 
 
+def _build_share(
+    config: BuildConfig, layout: DatasetLayout, pseudonyms: Pseudonymizer, progress: Progress
+) -> BuildSummary:
+    """One of several processes, on any machines that share the folders, each with its share of the shards.
+
+    The first one scans and plans while the others wait; the last one to finish publishes the index.
+    """
+    with locked(layout, wait=True):
+        _finish_withdrawal(layout)
+        prepared = _prepare(config, layout, pseudonyms, progress, scan=not plan_parts(layout))
+    summary = BuildSummary()
+    with locked(layout, shared=True, wait=True):
+        _build_missing(config, prepared.context, layout, summary, progress)
+    with locked(layout, wait=True):
+        missing = find_missing(layout)
+        summary.missing_shards = len(missing.waves)
+        if not summary.missing_shards:
+            _publish(layout, prepared.facts, summary)
+    return summary
+
+
+def _finish_withdrawal(layout: DatasetLayout) -> None:
+    if read_tombstones(layout).pending is not None:
+        from radio_io.sharding.forget import finish_forget  # it publishes the index by this module
+
+        finish_forget(layout)
+
+
 @contextmanager
-def locked(layout: DatasetLayout) -> Generator[None, None, None]:
-    """Hold the dataset for this process alone; the lock goes with the process, however it ends.
+def locked(layout: DatasetLayout, *, shared: bool = False, wait: bool = False) -> Generator[None, None, None]:
+    """Hold the dataset for this process alone, or with others that share it; the lock goes with the process.
 
     Raises:
-        StorageError: Another process holds it.
+        StorageError: Another process holds it, and `wait` is not set.
     """
     with layout.lock_file.open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise StorageError(
                 f"another radio is changing {layout.root}; wait until it has ended, or name another --dataset"
@@ -128,24 +167,38 @@ def locked(layout: DatasetLayout) -> Generator[None, None, None]:
         yield
 
 
-def _build(config: BuildConfig, layout: DatasetLayout, pseudonyms: Pseudonymizer, progress: Progress) -> BuildSummary:
-    wanted = describe_dataset(config, pseudonyms.key_id)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Prepared:
+    """A dataset whose plan is frozen."""
+
+    facts: DatasetFile
+    context: SampleContext
+
+
+def _prepare(
+    config: BuildConfig, layout: DatasetLayout, pseudonyms: Pseudonymizer, progress: Progress, *, scan: bool = True
+) -> _Prepared:
+    """Check the settings, scan, plan, and remove what an interruption left; leaves of other tasks stay."""
+    facts = describe_dataset(config, pseudonyms.key_id)
     if layout.dataset_json.exists():
-        require_same(read_dataset_file(layout.root), wanted)
+        require_same(read_dataset_file(layout.root), facts)
     context = sample_context(config, pseudonyms)
-    scan_sources(config, context.header, progress)
-    extend_plan(config, pseudonyms)
-    atomic.make_folder(layout.root)
-    atomic.remove_leftovers(layout.root)
+    if scan:
+        scan_sources(config, context.header, progress)
+        extend_plan(config, pseudonyms)
+        atomic.make_folder(layout.root)
+        atomic.remove_leftovers(layout.root)
     if not layout.dataset_json.exists():
-        write_dataset_file(layout, wanted)
-    summary = BuildSummary()
-    _build_missing(config, context, layout, summary, progress)
-    published = publish_index(layout, wanted)
+        write_dataset_file(layout, facts)
+    return _Prepared(facts=facts, context=context)
+
+
+def _publish(layout: DatasetLayout, facts: DatasetFile, summary: BuildSummary) -> None:
+    """Publish the index of what is finished, and sum it up."""
+    published = publish_index(layout, facts)
     scanned = summarize_scan(layout)
     summary.found, summary.extra_frames = scanned.found, scanned.extra_frames
     _add_totals(summary, published)
-    return summary
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -171,77 +224,30 @@ def publish_index(layout: DatasetLayout, content: DatasetFile) -> Published:
 def _build_missing(
     config: BuildConfig, context: SampleContext, layout: DatasetLayout, summary: BuildSummary, progress: Progress
 ) -> None:
-    waves = _waves(layout)
-    files = [file for wave in waves for plan in wave for file in plan.files]
-    atomic.require_free_space(layout.root, int(FREE_SPACE_SHARE * sum(file.size_bytes for file in files)))
-    progress.start("build", total=len(files), unit="files")
+    missing = find_missing(layout, config.task)
+    atomic.require_free_space(layout.root, int(FREE_SPACE_SHARE * missing.size_bytes))
+    progress.start("build", total=missing.files, unit="files")
+    built = 0
     with graceful_interrupt() as interruption:
-        for wave in waves:
-            if not interruption.requested.is_set():
-                ready = [_with_taken(layout, plan) for plan in wave]
-                _build_shards(config, context, ready, summary, progress, interruption)
+        for wave in missing.wave_numbers:
+            outcomes = dispatch(
+                config,
+                partial(build_shard, str(config.dataset), context),
+                plans_of_wave(layout, missing, wave),
+                timeout_s=config.file_timeout_s + FILE_SECONDS * missing.longest,
+                memory_bytes=config.worker_memory_bytes,
+                interruption=interruption,
+            )
+            for outcome in outcomes:
+                receipt = outcome.result
+                if isinstance(receipt, UnitFailure):
+                    receipt = build_shard_apart(config, context, outcome.unit)
+                _count(summary, receipt)
+                built += 1
+                progress.advance(len(outcome.unit.files), size_bytes=receipt.source_bytes)
         summary.interrupted = interruption.requested.is_set()
+    summary.missing_shards = missing.of_others + len(missing.waves) - built
     progress.finish()
-
-
-def _waves(layout: DatasetLayout) -> list[list[ShardPlan]]:
-    """The missing shards, each in a wave after all earlier ones that have an instance in common with it."""
-    holders: dict[str, tuple[str, ...]] = {}
-    wave_of: dict[str, int] = {}
-    waves: list[list[ShardPlan]] = []
-    for plan in planned_shards(layout):
-        instances = {file.instance_key for file in plan.files}
-        earlier = frozenset(shard_id for key in instances for shard_id in holders.get(key, ()))
-        for key in instances:
-            holders[key] = (*holders.get(key, ()), plan.shard_id)
-        if is_done(layout, plan.shard_id):
-            continue
-        wave = max((wave_of[shard_id] + 1 for shard_id in earlier if shard_id in wave_of), default=0)
-        wave_of[plan.shard_id] = wave
-        waves.extend([] for _ in range(wave + 1 - len(waves)))
-        waves[wave].append(dataclasses.replace(plan, earlier=earlier))
-    return waves
-
-
-def _with_taken(layout: DatasetLayout, plan: ShardPlan) -> ShardPlan:
-    """The plan with the keys that earlier shards hold of its instances."""
-    instances = frozenset(file.instance_key for file in plan.files)
-    taken = (key for shard_id in plan.earlier for key in _keys_of(layout, shard_id, instances))
-    return dataclasses.replace(plan, taken=frozenset(taken))
-
-
-def _keys_of(layout: DatasetLayout, shard_id: str, instances: frozenset[str]) -> set[str]:
-    path = layout.record_path(shard_id)
-    if not path.exists():
-        return set()
-    columns = pq.read_table(path, columns=["key", "instance_key"]).to_pydict()
-    pairs = zip(columns["key"], columns["instance_key"], strict=True)
-    return {str(key) for key, instance in pairs if instance in instances}
-
-
-def _build_shards(
-    config: BuildConfig,
-    context: SampleContext,
-    plans: list[ShardPlan],
-    summary: BuildSummary,
-    progress: Progress,
-    interruption: Interruption,
-) -> None:
-    longest = max(len(plan.files) for plan in plans)
-    outcomes = run_units(
-        partial(build_shard, str(config.dataset), context),
-        plans,
-        workers=min(config.workers, len(plans)),
-        timeout_s=config.file_timeout_s + FILE_SECONDS * longest,
-        memory_bytes=config.worker_memory_bytes,
-        interruption=interruption,
-    )
-    for outcome in outcomes:
-        receipt = outcome.result
-        if isinstance(receipt, UnitFailure):
-            receipt = build_shard_apart(config, context, outcome.unit)
-        _count(summary, receipt)
-        progress.advance(len(outcome.unit.files), size_bytes=receipt.source_bytes)
 
 
 def _count(summary: BuildSummary, receipt: ShardReceipt) -> None:
@@ -272,7 +278,7 @@ def _add_totals(summary: BuildSummary, published: Published) -> None:
     for reason, _, count in published.rejects:
         totals[reason] += count
     summary.rejects = dict(sorted(totals.items()))
-    if not summary.interrupted:
+    if not summary.missing_shards:
         assert summary.images + sum(totals.values()) == summary.found + summary.extra_frames, (
             "every file, or frame, is an image or a reject"
         )

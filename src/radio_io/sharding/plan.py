@@ -12,10 +12,13 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from radio_io import atomic
 from radio_io.config import BuildConfig
@@ -27,6 +30,9 @@ from radio_io.sharding.scan_table import read_parts, scan_parts
 
 # Encoded bytes of a pixel: 16 bits at the ratio of about 3 that htj2k reaches on radiographs.
 ENCODED_BYTES_PER_PIXEL = 2 / 3
+ROWS_AT_ONCE = 16_384
+_KEY = "S32"
+_compute: Any = pyarrow.compute  # its functions are made at import: no types
 PLAN_SCHEMA = pa.schema(
     [
         ("shard_id", pa.string()),
@@ -54,28 +60,12 @@ class PlannedFile:
 class ShardPlan:
     """A shard to build: its id and its files, in the order in which they will lie in the tar.
 
-    `earlier` are shards before it in the plan that have an instance in common with it, `taken` the keys of such
-    images there.
+    `taken` are keys of images in earlier shards that have an instance in common with this one.
     """
 
     shard_id: str
     files: tuple[PlannedFile, ...]
-    earlier: frozenset[str] = frozenset()
     taken: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Candidates:
-    """The images that a new part has to place, as columns of equal length."""
-
-    paths: list[bytes]
-    frames: list[int]
-    instance_keys: list[str]
-    sizes: list[int]
-    splits: list[str]
-    rows: np.ndarray
-    columns: np.ndarray
-    order: list[bytes]
 
 
 def extend_plan(config: BuildConfig, pseudonyms: Pseudonymizer) -> None:
@@ -91,8 +81,8 @@ def extend_plan(config: BuildConfig, pseudonyms: Pseudonymizer) -> None:
     new = [name for name in scan_parts(layout) if name not in covered]
     if not new:
         return
-    candidates = _candidates(layout, new, config, pseudonyms)
-    table = _place(candidates, config, _last_numbers(layout))
+    candidates = _candidates(layout, new)
+    table = _place(candidates, config, pseudonyms, _last_numbers(layout))
     metadata = {b"radio": json.dumps({"format_version": 1, "scan_parts": new}).encode()}
     sink = pa.BufferOutputStream()
     pq.write_table(table.replace_schema_metadata(metadata), sink, compression="zstd")
@@ -106,20 +96,35 @@ def plan_parts(layout: DatasetLayout) -> list[str]:
 
 
 def planned_shards(layout: DatasetLayout) -> Iterator[ShardPlan]:
-    """Every planned shard, finished or not, in the order of the plan."""
-    columns = ("path", "frame", "instance_key", "size_bytes")
+    """Every planned shard, finished or not, in the order of the plan; one of them is in memory at a time."""
+    columns = ["shard_id", "path", "frame", "instance_key", "size_bytes"]
+    shard_id: str | None = None
+    files: list[PlannedFile] = []
     for name in plan_parts(layout):
-        table = pq.read_table(layout.plan_dir / name, columns=["shard_id", *columns])
-        table = table.filter(table["shard_id"].is_valid())
-        shard_ids = table["shard_id"].to_pylist()
-        starts = [i for i, each in enumerate(shard_ids) if i == 0 or shard_ids[i - 1] != each]
-        for start, end in zip(starts, [*starts[1:], len(shard_ids)][: len(starts)], strict=True):
-            part = table.slice(start, end - start)
-            files = tuple(
-                PlannedFile(path=os.fsdecode(path), frame=frame, instance_key=key, size_bytes=size)
-                for path, frame, key, size in zip(*(part[column].to_pylist() for column in columns), strict=True)
-            )
-            yield ShardPlan(shard_id=shard_ids[start], files=files)
+        for batch in pq.ParquetFile(layout.plan_dir / name).iter_batches(ROWS_AT_ONCE, columns=columns):
+            rows = zip(*(batch.column(column).to_pylist() for column in columns), strict=True)
+            for here, path, frame, instance_key, size_bytes in rows:
+                if here != shard_id:
+                    if shard_id is not None:
+                        yield ShardPlan(shard_id=shard_id, files=tuple(files))
+                    shard_id, files = here, []
+                if here is not None:
+                    path = os.fsdecode(path)
+                    files.append(PlannedFile(path=path, frame=frame, instance_key=instance_key, size_bytes=size_bytes))
+    if shard_id is not None:
+        yield ShardPlan(shard_id=shard_id, files=tuple(files))
+
+
+def repeated_instances(layout: DatasetLayout) -> frozenset[str]:
+    """The instances that more than one part of the plan holds: their images may be in several shards."""
+    seen = np.empty(0, _KEY)
+    repeated: set[str] = set()
+    for name in plan_parts(layout):
+        column = pq.read_table(layout.plan_dir / name, columns=["shard_id", "instance_key"])
+        keys = np.unique(column.filter(column["shard_id"].is_valid())["instance_key"].to_numpy().astype(_KEY))
+        repeated.update(key.decode() for key in np.intersect1d(seen, keys, assume_unique=True))
+        seen = np.union1d(seen, keys)
+    return frozenset(repeated)
 
 
 def plan_rejects(layout: DatasetLayout) -> dict[str, int]:
@@ -139,22 +144,11 @@ def _covered_parts(layout: DatasetLayout) -> set[str]:
     return covered
 
 
-def _candidates(layout: DatasetLayout, parts: list[str], config: BuildConfig, pseudonyms: Pseudonymizer) -> _Candidates:
-    tables = [table.filter(table["reason"].is_null()) for table in read_parts(layout, parts)]
-    table = _one_row_a_frame(pa.concat_tables(tables))
-    patients = table["patient_key"].to_pylist()
-    instance_keys = table["instance_key"].to_pylist()
-    seed = str(config.seed)
-    return _Candidates(
-        paths=table["path"].to_pylist(),
-        frames=table["frame"].to_pylist(),
-        instance_keys=instance_keys,
-        sizes=table["size_bytes"].to_pylist(),
-        splits=[config.splits.split_of(pseudonyms.split_fraction(patient)).value for patient in patients],
-        rows=table["rows"].to_numpy(),
-        columns=table["columns"].to_numpy(),
-        order=[pseudonyms.keyed_hash("order", seed, key) for key in instance_keys],
-    )
+def _candidates(layout: DatasetLayout, parts: list[str]) -> pa.Table:
+    """The images of new parts of the scan, a row a frame."""
+    columns = ["path", "size_bytes", "reason", "instance_key", "patient_key", "rows", "columns", "frames"]
+    tables = [table.filter(table["reason"].is_null()) for table in read_parts(layout, parts, columns)]
+    return _one_row_a_frame(pa.concat_tables(tables))
 
 
 def _one_row_a_frame(table: pa.Table) -> pa.Table:
@@ -167,70 +161,82 @@ def _one_row_a_frame(table: pa.Table) -> pa.Table:
     return repeated.set_column(repeated.schema.get_field_index("size_bytes"), "size_bytes", pa.array(share, pa.int64()))
 
 
-def _place(candidates: _Candidates, config: BuildConfig, numbers: dict[str, int]) -> pa.Table:
-    """The rows of a part: shards in the order of split and bin, then what is too large."""
-    bins = config.bins.assign_all(candidates.rows, candidates.columns)
-    split_order = {split.value: position for position, split in enumerate(Split)}
-    order = sorted(
-        range(len(bins)),
-        key=lambda i: (
-            split_order[candidates.splits[i]],
-            int(bins[i]),
-            candidates.order[i],
-            candidates.paths[i],
-            candidates.frames[i],
-        ),
-    )
-    placed = [i for i in order if bins[i] >= 0]
-    shard_ids = list(_shard_ids(placed, candidates, bins, config, numbers))
-    left_out = sorted((i for i in order if bins[i] < 0), key=lambda i: candidates.paths[i])
-    details = [too_large(int(candidates.rows[i]), int(candidates.columns[i]), config.bins).detail for i in left_out]
-    everything = [*placed, *left_out]
+def _place(table: pa.Table, config: BuildConfig, pseudonyms: Pseudonymizer, numbers: dict[str, int]) -> pa.Table:
+    """The rows of a part: shards in the order of split and bin, then what is too large in the order of paths."""
+    rows, columns = table["rows"].to_numpy(), table["columns"].to_numpy()
+    bins = config.bins.assign_all(rows, columns)
+    splits = _splits(table["patient_key"], config, pseudonyms)
+    instances = table["instance_key"].combine_chunks().dictionary_encode()
+    names, codes = instances.dictionary.to_pylist(), instances.indices.to_numpy()
+    seed = str(config.seed)
+    hashes = b"".join(pseudonyms.keyed_hash("order", seed, name) for name in names)
+    high, low = np.frombuffer(hashes, ">u8").astype(np.uint64).reshape(-1, 2).T
+    by_path = np.empty(len(bins), np.int64)
+    by_path[_compute.sort_indices(table["path"]).to_numpy()] = np.arange(len(bins))
+    order = np.lexsort((table["frame"].to_numpy(), by_path, low[codes], high[codes], bins, splits))
+    placed, left_out = order[bins[order] >= 0], np.flatnonzero(bins < 0)
+    left_out = left_out[np.argsort(by_path[left_out], kind="stable")]
+    pixels = rows.astype(np.int64) * columns
+    shard_ids = list(_shard_ids(splits[placed], bins[placed], codes[placed], pixels[placed], config, numbers))
+    details = [too_large(int(rows[i]), int(columns[i]), config.bins).detail for i in left_out]
+    chosen = table.take(pa.array(np.concatenate([placed, left_out])))
+    nothing, rejected = [None] * len(placed), [RejectReason.TOO_LARGE.value] * len(left_out)
     return pa.table(
         {
-            "shard_id": [*shard_ids, *([None] * len(left_out))],
-            "path": [candidates.paths[i] for i in everything],
-            "frame": [candidates.frames[i] for i in everything],
-            "instance_key": [candidates.instance_keys[i] for i in everything],
-            "size_bytes": [candidates.sizes[i] for i in everything],
-            "reason": [*([None] * len(placed)), *([RejectReason.TOO_LARGE.value] * len(left_out))],
-            "detail": [*([None] * len(placed)), *details],
+            "shard_id": pa.array([*shard_ids, *([None] * len(left_out))], pa.string()),
+            "path": chosen["path"],
+            "frame": chosen["frame"],
+            "instance_key": chosen["instance_key"],
+            "size_bytes": chosen["size_bytes"],
+            "reason": pa.array([*nothing, *rejected], pa.string()),
+            "detail": pa.array([*nothing, *details], pa.string()),
         },
         schema=PLAN_SCHEMA,
     )
 
 
+def _splits(patient_keys: pa.ChunkedArray, config: BuildConfig, pseudonyms: Pseudonymizer) -> NDArray[np.int8]:
+    """The position of each image's split in `Split`."""
+    patients = patient_keys.combine_chunks().dictionary_encode()
+    places = {split: place for place, split in enumerate(Split)}
+    of_patient = [
+        places[config.splits.split_of(pseudonyms.split_fraction(key))] for key in patients.dictionary.to_pylist()
+    ]
+    return np.array(of_patient, np.int8)[patients.indices.to_numpy()]
+
+
 def _shard_ids(
-    placed: list[int],
-    candidates: _Candidates,
-    bins: np.ndarray,
+    splits: NDArray[np.int8],
+    bins: NDArray[np.int64],
+    instances: NDArray[np.int32],
+    pixels: NDArray[np.int64],
     config: BuildConfig,
     numbers: dict[str, int],
 ) -> Iterator[str]:
     """A shard closes when it has its size and its least number of images, but never inside one instance."""
-    group: tuple[str, int] | None = None
-    size, count, previous, shard_id = 0.0, 0, "", ""
-    for i in placed:
-        here = (candidates.splits[i], int(bins[i]))
+    names = list(Split)
+    group, size, count, previous, shard_id = (-1, -1), 0.0, 0, -1, ""
+    for split, place, instance, area in zip(
+        splits.tolist(), bins.tolist(), instances.tolist(), pixels.tolist(), strict=True
+    ):
         full = size >= config.shard_size_bytes and count >= config.min_shard_images
-        if here != group or (full and candidates.instance_keys[i] != previous):
-            rectangle = config.bins.rectangles[here[1]]
-            folder = f"{here[0]}/h{rectangle.height}w{rectangle.width}"
+        if (split, place) != group or (full and instance != previous):
+            rectangle = config.bins.rectangles[place]
+            folder = f"{names[split]}/h{rectangle.height}w{rectangle.width}"
             numbers[folder] = numbers.get(folder, -1) + 1
-            shard_id = shard_id_for(Split(here[0]), rectangle.height, rectangle.width, numbers[folder])
-            group, size, count = here, 0.0, 0
+            shard_id = shard_id_for(names[split], rectangle.height, rectangle.width, numbers[folder])
+            group, size, count = (split, place), 0.0, 0
         yield shard_id
-        size += ENCODED_BYTES_PER_PIXEL * float(candidates.rows[i]) * float(candidates.columns[i])
-        count, previous = count + 1, candidates.instance_keys[i]
+        size += ENCODED_BYTES_PER_PIXEL * area
+        count, previous = count + 1, instance
 
 
 def _last_numbers(layout: DatasetLayout) -> dict[str, int]:
     """The last number used in each split and bin, by the shard id without its number."""
     numbers: dict[str, int] = {}
     for name in plan_parts(layout):
-        for shard_id in set(pq.read_table(layout.plan_dir / name, columns=["shard_id"])["shard_id"].to_pylist()) - {
-            None
-        }:
+        column = pq.read_table(layout.plan_dir / name, columns=["shard_id"])["shard_id"]
+        for shard_id in column.unique().drop_null().to_pylist():
             group, _, number = shard_id.rpartition("/")
             numbers[group] = max(numbers.get(group, -1), int(number))
     return numbers

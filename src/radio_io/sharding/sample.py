@@ -7,13 +7,13 @@ Comes in: a path and a `SampleContext`. Goes out: `Sample`, the encoded image wi
 import datetime
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from radio_io.codecs.registry import get_codec
-from radio_io.config import BuildConfig, SplitShares
+from radio_io.config import BuildConfig, SplitShares, TextMode
 from radio_io.dicom.check import ImageStatistics, check
 from radio_io.dicom.decode import StoredPixels, decode_pixels
 from radio_io.dicom.header import HeaderContext, HeaderRecord, ParsedFile, header_record
@@ -21,8 +21,12 @@ from radio_io.dicom.regions import RegionRules
 from radio_io.dicom.render import Radiograph, render, render_parameters
 from radio_io.errors import ImageRejectedError, RejectReason
 from radio_io.index.row import ImageRow
+from radio_io.layout import DatasetLayout
 from radio_io.privacy.pseudonyms import Pseudonymizer
+from radio_io.privacy.text_detector import require_text_extra
+from radio_io.privacy.tombstones import Tombstones, read_tombstones
 from radio_io.sharding.bins import Bins
+from radio_io.sharding.text_step import LookedAt, look_for_text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +38,8 @@ class SampleContext:
     splits: SplitShares
     codec: str
     render: str
+    text: TextMode = TextMode.OFF
+    withdrawn: Tombstones = field(default_factory=Tombstones)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,13 +76,22 @@ def header_context(config: BuildConfig, pseudonyms: Pseudonymizer) -> HeaderCont
 
 
 def sample_context(config: BuildConfig, pseudonyms: Pseudonymizer) -> SampleContext:
-    """The context of samples for a configuration."""
+    """The context of samples for a configuration.
+
+    Raises:
+        ConfigError: Text is to be looked for, and the extra `text` is not installed.
+        DatasetError: The list of withdrawn patients is damaged.
+    """
+    if config.text is not TextMode.OFF:
+        require_text_extra()
     return SampleContext(
         header=header_context(config, pseudonyms),
         bins=config.bins,
         splits=config.splits,
         codec=config.codec,
         render=config.render.value,
+        text=config.text,
+        withdrawn=read_tombstones(DatasetLayout(config.dataset)),
     )
 
 
@@ -87,13 +102,19 @@ def make_sample(parsed: ParsedFile, context: SampleContext, *, frame: int = 0) -
         ImageRejectedError: The file cannot become an image, or is larger than the largest bin.
     """
     header = header_record(parsed, context.header)
+    if context.withdrawn.covers(header):
+        raise ImageRejectedError(RejectReason.WITHDRAWN, "withdrawn on request")
     stored = decode_pixels(parsed, frame=frame)
     radiograph = render(
         stored, render_parameters(parsed.dataset, stored), "voi" if context.render == "voi" else "modality"
     )
+    looked_at = look_for_text(
+        radiograph, context.text, header.burned_in_annotation, allow_burned_in=context.header.allow_burned_in
+    )
+    radiograph = looked_at.radiograph
     statistics = check(radiograph)
     encoded = get_codec(context.codec).encode(radiograph.pixels)
-    row = _row(header, stored, radiograph, statistics, encoded, context, frame + 1)
+    row = _row(header, stored, looked_at, statistics, encoded, context, frame + 1)
     return Sample(row=row, encoded=encoded)
 
 
@@ -116,12 +137,13 @@ def encode_metadata(row: ImageRow) -> bytes:
 def _row(
     header: HeaderRecord,
     stored: StoredPixels,
-    radiograph: Radiograph,
+    looked_at: LookedAt,
     statistics: ImageStatistics,
     encoded: bytes,
     context: SampleContext,
     frame_number: int,
 ) -> ImageRow:
+    radiograph = looked_at.radiograph
     rows, columns = radiograph.pixels.shape
     place = context.bins.assign(rows, columns)
     if place is None:
@@ -145,6 +167,8 @@ def _row(
         "level_sizes": get_codec(context.codec).level_sizes(encoded),
         "codec": context.codec,
         "frame_number": frame_number,
+        "text_score": looked_at.score,
+        "masked_boxes": looked_at.boxes,
         "render_bits": radiograph.bits,
         "render_offset": radiograph.offset,
     }

@@ -24,6 +24,7 @@ from radio_io.errors import ImageRejectedError, internal_error
 from radio_io.executors import UnitFailure, run_units
 from radio_io.layout import DatasetLayout
 from radio_io.progress import Progress
+from radio_io.sharding.dispatch import dispatch
 from radio_io.sharding.scan_table import (
     SAME_AS_BEFORE,
     KnownFiles,
@@ -57,7 +58,7 @@ def scan_sources(config: BuildConfig, context: HeaderContext, progress: Progress
     chunks = _chunks(walk_sources(config.sources), known)
     function = partial(scan_chunk, context)
     timeout_s = config.file_timeout_s + CHUNK_FILES
-    for outcome in run_units(function, chunks, workers=config.workers, timeout_s=timeout_s):
+    for outcome in dispatch(config, function, chunks, timeout_s=timeout_s):
         result = outcome.result
         if isinstance(result, UnitFailure):
             result = _one_by_one(outcome.unit, context, config)

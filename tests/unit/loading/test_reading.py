@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loading_collect import collect, delivered_keys, expected_patches
+from loading_collect import collect, damage, delivered_keys, expected_patches, grid_of, with_twins
 from radio_io.errors import TrainingError, UsageError
 from radio_io.layout import DatasetLayout
 from radio_io.loading.batch import LoaderConfig
@@ -34,16 +34,6 @@ def copy(sharded, tmp_path):
 def configured(copy=None, **changes):
     reading = {"store": str(copy) if copy else None, "retry_pause_s": 0.001} | changes.pop("reading", {})
     return LoaderConfig(patch_size=PATCH, token_budget=6000, workers=2, reading=ReadConfig(**reading), **changes)
-
-
-def damage(copy, table, row, *, at=0.5):
-    """Flip a bit in the middle of an image."""
-    path = DatasetLayout(copy).tar_path(table.shard_ids[table.shards[row]])
-    with path.open("r+b") as file:
-        file.seek(int(table.offsets[row]) + int(at * int(table.sizes[row])))
-        byte = file.read(1)[0]
-        file.seek(-1, os.SEEK_CUR)
-        file.write(bytes([byte ^ 4]))
 
 
 @settings(max_examples=60, deadline=None)
@@ -140,20 +130,6 @@ def test_a_damaged_image_is_replaced_alike_on_any_number_of_ranks(sharded, table
     first_epoch = [sorted({line for line in each if '"epoch": 0' in line}) for each in lines]
     assert first_epoch[0] == first_epoch[1]
     assert len(first_epoch[0]) == 3
-
-
-def with_twins(table):
-    """Rows of different patch grids that at least one other image has."""
-    found = {}
-    for row in range(len(table)):
-        grid = tuple(grid_of(table, row))
-        if len(table.rows_of_grid(*grid, PATCH)) > 1:
-            found.setdefault(grid, row)
-    return list(found.values())
-
-
-def grid_of(table, row):
-    return table.grids_of(np.array([row]), PATCH)[0].tolist()
 
 
 def test_stand_ins_keep_the_planned_tokens(sharded, table, copy):

@@ -1,0 +1,163 @@
+"""Withdraws patients and studies from a dataset: shards, records, labels, index; and keeps them from coming back.
+
+Comes in: a dataset and tombstones (pseudonyms). Goes out: shards without these images, all others byte for byte as they
+were, and `ForgetSummary`. Refuses a damaged shard before it is touched.
+
+The tombstones are written first, with what is to be done; the work is repeatable at every step; the note of it is taken
+away last. Whatever moment a process dies, the next call of `forget`, or the next build, completes it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from radio_io import atomic
+from radio_io.dataset_file import read_dataset_file
+from radio_io.errors import DatasetError
+from radio_io.index.catalog import open_index
+from radio_io.labels.store import labels_folder, read_task, write_task
+from radio_io.layout import DatasetLayout
+from radio_io.privacy.tombstones import Tombstones, Withdrawal, read_tombstones, write_tombstones
+from radio_io.progress import NoProgress, Progress
+from radio_io.sharding.build import locked, publish_index
+from radio_io.sharding.forget_shard import forget_in_shard
+from radio_io.sharding.verify import check_shard
+
+FindRuns = Callable[[frozenset[str]], list[dict[str, Any]]]
+"""Gives the training runs that saw some of these images."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ForgetSummary:
+    """What a withdrawal did; `runs` are the training runs that saw some of the images."""
+
+    images: int
+    shards: int
+    labels: int
+    tombstones: int
+    runs: tuple[dict[str, Any], ...]
+
+
+def forget(
+    root: Path,
+    withdrawn: Tombstones,
+    progress: Progress,
+    *,
+    find_runs: FindRuns | None = None,
+    dry_run: bool = False,
+) -> ForgetSummary:
+    """Withdraw `withdrawn`, and complete what an interrupted call left.
+
+    Raises:
+        DatasetError: There is no dataset, or a shard is damaged.
+        StorageError: Another process changes the dataset, or the disk refuses.
+    """
+    layout = DatasetLayout(root)
+    read_dataset_file(root)
+    if dry_run:
+        return _summary(_planned(layout, withdrawn.joined(read_tombstones(layout)), find_runs))
+    with locked(layout):
+        interrupted = read_tombstones(layout).pending
+        finish_forget(layout, progress)
+        known = read_tombstones(layout)
+        planned = _planned(layout, withdrawn.joined(known), find_runs)
+        write_tombstones(layout, planned)
+        finish_forget(layout, progress)
+    # Also an interrupted one is part of the answer: its runs are told nowhere else.
+    return _summary(planned, earlier=interrupted)
+
+
+def finish_forget(layout: DatasetLayout, progress: Progress | None = None) -> None:
+    """Do what the tombstones say is pending, if anything; the caller holds the lock.
+
+    Raises:
+        DatasetError: A shard is damaged, or something of the images is left.
+        StorageError: The disk refuses.
+    """
+    tombstones = read_tombstones(layout)
+    if tombstones.pending is None:
+        return
+    progress = progress or NoProgress()
+    atomic.remove_leftovers(layout.root)
+    atomic.remove_leftovers(layout.private)
+    progress.start("forget", total=len(tombstones.pending.shards), unit="shards")
+    for shard_id in tombstones.pending.shards:
+        forget_in_shard(layout, shard_id, tombstones)
+        progress.advance()
+    progress.finish()
+    _forget_labels(layout)
+    publish_index(layout, read_dataset_file(layout.root))
+    _require_gone(layout, tombstones)
+    write_tombstones(layout, replace(tombstones, pending=None, done=(*tombstones.done, tombstones.pending)))
+
+
+def _planned(layout: DatasetLayout, tombstones: Tombstones, find_runs: FindRuns | None) -> Tombstones:
+    """The tombstones with the work to do, from the records; runs are looked up in the index as it is now."""
+    shards: list[str] = []
+    keys: set[str] = set()
+    for path in layout.record_paths():
+        columns = pq.read_table(path, columns=["key", "patient_key", "study_key"]).to_pydict()
+        rows = zip(*columns.values(), strict=True)
+        found = [str(key) for key, patient, study in rows if tombstones.covers_keys(patient, study)]
+        if found:
+            shards.append(layout.shard_id_of(path))
+            keys.update(found)
+    pending = Withdrawal(
+        shards=tuple(shards),
+        images=len(keys),
+        labels=sum(key in keys for path in _label_files(layout) for key in read_task(path)),
+        runs=tuple(find_runs(frozenset(keys))) if find_runs is not None and keys else (),
+    )
+    return replace(tombstones, pending=pending)
+
+
+def _summary(tombstones: Tombstones, *, earlier: Withdrawal | None = None) -> ForgetSummary:
+    parts = [part for part in (earlier, tombstones.pending) if part is not None]
+    return ForgetSummary(
+        images=sum(part.images for part in parts),
+        shards=len({shard_id for part in parts for shard_id in part.shards}),
+        labels=sum(part.labels for part in parts),
+        tombstones=len(tombstones),
+        runs=tuple(run for part in parts for run in part.runs),
+    )
+
+
+def _label_files(layout: DatasetLayout) -> list[Path]:
+    return sorted(labels_folder(layout).glob("*.parquet"))
+
+
+def _forget_labels(layout: DatasetLayout) -> None:
+    """Take out labels of images that no record has any more."""
+    files = _label_files(layout)
+    if not files:
+        return
+    present = {
+        str(key) for path in layout.record_paths() for key in pq.read_table(path, columns=["key"])["key"].to_pylist()
+    }
+    for path in files:
+        labels = read_task(path)
+        kept = {key: label for key, label in labels.items() if key in present}
+        if not kept:
+            path.unlink()
+            atomic.sync_folder(path.parent)
+        elif len(kept) < len(labels):
+            write_task(layout, path.stem, kept)
+
+
+def _require_gone(layout: DatasetLayout, tombstones: Tombstones) -> None:
+    """Read what was written: whole shards, and nothing of the images in records, tars or index."""
+    assert tombstones.pending is not None
+    for shard_id in tombstones.pending.shards:
+        if layout.record_path(shard_id).exists():
+            faults = check_shard(str(layout.root), False, shard_id).faults
+        else:
+            faults = tuple(f"{path.name} is still there" for path in layout.shard_paths(shard_id) if path.exists())
+        if faults:
+            raise DatasetError(f"the withdrawal is not complete: {faults[0]}")
+    with open_index(layout.root) as connection:
+        rows = connection.execute("SELECT DISTINCT patient_key, study_key FROM images").fetchall()
+    if any(tombstones.covers_keys(str(patient), str(study)) for patient, study in rows):
+        raise DatasetError("the withdrawal is not complete: the index still has the images; run: radio forget")

@@ -1,0 +1,132 @@
+"""The same bytes from processes here, from a dask cluster that loses a worker, and from separate tasks."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from radio_io.cluster import is_cluster, run_on_cluster
+from radio_io.config import BuildConfig, TaskShare
+from radio_io.dataset_file import read_dataset_file
+from radio_io.errors import ConfigError, StorageError
+from radio_io.layout import DatasetLayout
+from radio_io.progress import NoProgress
+from radio_io.sharding.build import build_dataset
+from radio_io.sharding.verify import verify_dataset
+from radio_io.synth import write_export
+
+SIZES = {"shard_size_bytes": 20_000, "min_shard_images": 1}
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    """An export in two halves that have files in common, and the dataset that one process makes of it."""
+    folder = tmp_path_factory.mktemp("reference")
+    write_export(folder / "a", images=30, seed=21, scale=0.06, workers=0, progress=NoProgress())
+    write_export(folder / "b", images=10, seed=22, scale=0.06, workers=0, progress=NoProgress())
+    copies = sorted(path for path in (folder / "a").rglob("*") if path.is_file())[:12]
+    for number, path in enumerate(copies):
+        shutil.copy(path, folder / "b" / f"copy{number}")
+    for name in ("a", "b"):
+        build(folder / "d", folder, name, workers=0)
+    return folder
+
+
+def build(root, folder, *names, **options):
+    sources = tuple(str(folder / name) for name in names)
+    return build_dataset(BuildConfig(dataset=root, sources=sources, **SIZES, **options), NoProgress())
+
+
+def with_the_key(folder, root):
+    layout = DatasetLayout(root)
+    layout.private.mkdir(mode=0o700, parents=True)
+    shutil.copy2(DatasetLayout(folder / "d").key_file, layout.key_file)
+    return root
+
+
+def shards(root):
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.glob("*/*/*") if path.is_file()}
+
+
+def radio(*arguments):
+    command = [sys.executable, "-m", "radio_cli.main", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_tasks_make_the_same_bytes_together(reference, tmp_path):
+    root = with_the_key(reference, tmp_path / "d")
+    for name in ("a", "b"):  # the second time, shards of the second part wait for those of the first
+        options = ["--dataset", root, "--shard-size", "20kB", "--min-shard-images", "1", "--workers", "1", "--json"]
+        if name == "a":
+            tasks = [radio("shard", "build", reference / name, *options, "--task", f"{i}/3") for i in range(3)]
+            outputs = [task.communicate() for task in tasks]
+            assert [task.returncode for task in tasks] == [0, 0, 0], outputs
+        else:
+            config = BuildConfig(dataset=root, sources=(str(reference / name),), workers=0, **SIZES)
+            build_dataset(config, NoProgress())
+    assert read_dataset_file(root).num_images >= 40
+    expected = shards(reference / "d")
+    assert shards(root).keys() == expected.keys()
+    assert shards(root) == expected
+
+
+def test_the_last_task_publishes_the_index(reference, tmp_path):
+    root = with_the_key(reference, tmp_path / "d")
+    layout = DatasetLayout(root)
+    summaries = []
+    for i in range(3):
+        assert not layout.index.exists()
+        config = BuildConfig(dataset=root, sources=(str(reference / "a"),), workers=0, task=TaskShare(i, 3), **SIZES)
+        summaries.append(build_dataset(config, NoProgress()))
+    assert [bool(summary.missing_shards) for summary in summaries] == [True, True, False]
+    assert summaries[2].found == summaries[2].images + sum(summaries[2].rejects.values())
+    assert verify_dataset(root, NoProgress(), workers=0).faults == []
+
+
+@pytest.mark.parametrize("text", ["3/3", "-1/3", "a/b", "1", "0/0", "1/2/3"])
+def test_refuses_a_task_that_is_none(text):
+    with pytest.raises(ConfigError, match="expected I/N"):
+        TaskShare.parse(text)
+
+
+def test_refuses_executors_that_are_none():
+    with pytest.raises(ConfigError, match="slurm"):
+        is_cluster("slurm")
+    with pytest.raises(StorageError, match="no dask scheduler answers"):
+        list(run_on_cluster(str, [1], executor="tcp://127.0.0.1:9", workers=1))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_local_dask_cluster_makes_the_same_bytes(reference, tmp_path):
+    root = with_the_key(reference, tmp_path / "d")
+    for name in ("a", "b"):
+        build(root, reference, name, workers=2, executor="dask")
+    assert shards(root) == shards(reference / "d")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_cluster_that_loses_a_worker_makes_the_same_bytes(reference, tmp_path):
+    from distributed import Client, LocalCluster
+
+    root = with_the_key(reference, tmp_path / "d")
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
+        address = cluster.scheduler_address
+
+        def kill_one():
+            while not list(root.glob("*/*/*.tar")):
+                time.sleep(0.01)
+            os.kill(client.run(os.getpid).popitem()[1], signal.SIGKILL)
+
+        killer = threading.Thread(target=kill_one)
+        killer.start()
+        for name in ("a", "b"):
+            build(root, reference, name, executor=address)
+        killer.join()
+    assert shards(root) == shards(reference / "d")
