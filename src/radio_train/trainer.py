@@ -12,7 +12,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -66,12 +66,12 @@ class _Sums:
     """What one rank adds up over a step; the loss stays on the device, so that nothing waits for it."""
 
     loss: Tensor
+    started_s: float
     images: int = 0
     units: int = 0
     flops: int = 0
     keys: int = 0
     wait_s: float = 0.0
-    started_s: float = field(default_factory=time.perf_counter)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,7 +154,7 @@ class Trainer:
         return state, validation
 
     def _new_sums(self) -> _Sums:
-        return _Sums(loss=torch.zeros((), dtype=torch.float64, device=self.device))
+        return _Sums(loss=torch.zeros((), dtype=torch.float64, device=self.device), started_s=time.perf_counter())
 
     def _backward(self, pack: TensorPack, sums: _Sums) -> None:
         sums.wait_s += self._wait_s(pack)
