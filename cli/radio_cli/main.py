@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from radio_cli import bench, bins, forget, index, key, labels, query, replay, scan, shard, synth, train
+from radio_cli import bench, bins, forget, index, key, labels, query, replay, reports, scan, shard, synth, train
 from radio_io.errors import RadioError
 
 EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 usage, 3 finished but with rejects above --max-reject-rate."
@@ -30,6 +30,7 @@ app.add_typer(bins.app, name="bins")
 app.add_typer(bench.app, name="bench")
 app.add_typer(index.app, name="index")
 app.add_typer(key.app, name="key")
+reports.register(labels.app)
 app.add_typer(labels.app, name="labels")
 app.add_typer(train.app, name="train")
 replay.register(app)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from radio_cli import train_sweep
+from radio_cli import evaluate, finetune, probe, train_sweep
 from radio_cli.loader_options import (
     CacheOption,
     CacheSizeOption,
@@ -18,6 +18,9 @@ from radio_cli.options import DatasetOption, DryRunOption, JsonOption
 
 app = typer.Typer(help="Pre-train a masked autoencoder and look at it.", no_args_is_help=True)
 train_sweep.register(app)
+finetune.register(app)
+evaluate.register(app)
+probe.register(app)
 
 CheckpointOption = Annotated[
     str, typer.Option("--checkpoint", help="last, best (by validation loss) or a number of steps.")
@@ -94,23 +97,30 @@ def reconstruct(
     images: Annotated[int, typer.Option("--images", min=1, help="Rows of the sheet.")] = 6,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Chooses images and masks.")] = 0x5EE7,
     checkpoint: CheckpointOption = "last",
+    error_map: Annotated[bool, typer.Option("--error-map", help="Show where reconstruction fails instead.")] = False,
+    masks: Annotated[int, typer.Option("--masks", min=1, help="That an error map averages over.")] = 8,
     dataset: DatasetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a sheet of validation images: original, masked, reconstructed."""
+    """Write a sheet of validation images: original, masked, reconstructed; or with a map of the error."""
     from radio_cli.console import emit_json, note
+    from radio_train.error_map import error_map_sheet
     from radio_train.reconstruct import reconstruction_sheet
     from radio_train.run_folder import load_model, read_run
 
     config, trained_on, selection = read_run(run)
-    model = load_model(run, config, checkpoint)
-    split = reconstruction_sheet(model, config, dataset or trained_on, selection, out, images=images, seed=seed)
+    model, root = load_model(run, config, checkpoint), dataset or trained_on
+    if error_map:
+        split = error_map_sheet(model, config, root, selection, out, images=images, masks=masks, seed=seed)
+    else:
+        split = reconstruction_sheet(model, config, root, selection, out, images=images, seed=seed)
     if split != "val":
         note("the selection has no validation image: the sheet shows training images")
     if as_json:
         emit_json({"sheet": str(out), "split": split})
     else:
-        typer.echo(f"wrote {out}: original, masked, reconstructed ({split} images)")
+        shown = "error map" if error_map else "masked, reconstructed"
+        typer.echo(f"wrote {out}: original, {shown} ({split} images)")
 
 
 @app.command(epilog="Example: radio train embed runs/demo --out embeddings.parquet --where \"region='Knee'\"")

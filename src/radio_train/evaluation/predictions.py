@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from radio_io import atomic
 from radio_io.errors import DatasetError, UsageError
-from radio_train.evaluation.outcomes import Outcomes, TaskKind
+from radio_train.evaluation.outcomes import Indices, Outcomes, TaskKind
 
 VERSION = 1
 _FACTS = b"radio.predictions"
@@ -42,7 +43,7 @@ class Predictions:
             raise DatasetError(f"there is no prediction of split {split!r}; there are {known}")
         return self.select(chosen)
 
-    def select(self, chosen: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> "Predictions":
+    def select(self, chosen: NDArray[np.bool_]) -> "Predictions":
         """Those of some images."""
         rows = np.flatnonzero(chosen).tolist()
         return Predictions(
@@ -65,7 +66,7 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     names = outcomes.classes
     several = outcomes.kind is TaskKind.MULTILABEL
 
-    def called(values: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> list[object]:
+    def called(values: Indices) -> list[object]:
         if several:
             return [[names[i] for i in np.flatnonzero(values[row])] for row in order]
         return [names[int(values[row])] for row in order]

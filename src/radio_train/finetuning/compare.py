@@ -10,15 +10,15 @@ Source: Buehler, Large-scale Radiograph Pre-training (TUM 2024), Table 4.2.
 
 import csv
 import io
-import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from radio_io import atomic
 from radio_io.errors import UsageError
 from radio_train.evaluation.bootstrap import Interval, PairedTest, compare_runs
+from radio_train.evaluation.plain import json_bytes
 from radio_train.finetuning.config import FinetuneConfig
 from radio_train.finetuning.member import Report
 from radio_train.finetuning.run import FinetuneSummary, RunPlan, predictions_of_seeds, run_finetune
@@ -134,8 +134,7 @@ def run_compare(
 def write_tables(cells: Sequence[Cell], out: Path) -> None:
     """Write `compare.json`, `compare.csv` and `compare.md` into a folder."""
     atomic.make_folder(out)
-    text = json.dumps([asdict(cell) for cell in cells], indent=2) + "\n"
-    atomic.write_file(out / "compare.json", text.encode())
+    atomic.write_file(out / "compare.json", json_bytes(cells))
     atomic.write_file(out / "compare.csv", as_csv(cells).encode())
     atomic.write_file(out / "compare.md", as_markdown(cells).encode())
 

@@ -16,6 +16,7 @@ import numpy as np
 from radio_io import atomic
 from radio_io.errors import TrainingError, UsageError
 from radio_train.evaluation.bootstrap import Interval, run_intervals
+from radio_train.evaluation.plain import json_bytes
 from radio_train.evaluation.predictions import Predictions, read_predictions
 from radio_train.finetuning.config import FinetuneConfig, Mode
 from radio_train.finetuning.encoders import encoder_sizes
@@ -123,7 +124,7 @@ def run_finetune(
         sweep=tuple(swept),
         results=tuple(results),
     )
-    atomic.write_file(run / "summary.json", (json.dumps(asdict(summary), indent=2) + "\n").encode())
+    atomic.write_file(run / "summary.json", json_bytes(summary))
     return summary
 
 

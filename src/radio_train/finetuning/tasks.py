@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from radio_io.errors import DatasetError, UsageError
 from radio_io.index.catalog import open_index
 from radio_io.index.gate import checked_predicate
+from radio_io.privacy.pseudonyms import person_of
 from radio_train.evaluation.outcomes import Indices, TaskKind
 from radio_train.finetuning.label_rows import LabelRow, rows_from_file, rows_from_index
 
@@ -143,7 +144,8 @@ def _images(dataset: Path, where: str | None) -> dict[str, _Image]:
     if not found:
         chosen = f" that {where!r} selects" if where else ""
         raise DatasetError(f"the dataset has no image{chosen}; widen the selection or build shards")
-    return {key: _Image(patient=patient, split=split, region=region) for key, patient, split, region in found}
+    # Images of one person may lie under several issuers of the ID: the person decides where they go.
+    return {key: _Image(patient=person_of(who), split=split, region=region) for key, who, split, region in found}
 
 
 def _label_rows(dataset: Path, spec: TaskSpec, images: Mapping[str, _Image]) -> tuple[list[LabelRow], Counter[str]]:

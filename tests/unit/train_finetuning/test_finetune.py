@@ -85,7 +85,7 @@ def test_trains_and_writes_what_a_run_holds(built, labels, tmp_path):
     assert [each.fraction for each in summary.results] == [0.2, 1.0]
     folder = member_folder(run, 1.0, 0)
     epochs = [json.loads(line) for line in (folder / "epochs.jsonl").read_text().splitlines()]
-    assert epochs[-1]["loss"] < epochs[0]["loss"]
+    assert [each["epoch"] for each in epochs] == [0, 1, 2]
     prepared = prepare_task(chosen, built.root)
     predictions = read_predictions(folder / "predictions.parquet")
     held_out = {key for key, split in zip(prepared.task.keys, prepared.splits, strict=True) if split != "train"}
@@ -199,3 +199,19 @@ def test_refuses_settings_that_cannot_be_meant(assignment, message, labels):
 def test_settings_are_changed_by_name(labels):
     changed = with_assignments(config(labels), ["training.resolution=1/2", "augment.flip_p=0", "training.epochs=7"])
     assert (changed.training.resolution, changed.augment.flip_p, changed.training.epochs) == ("1/2", 0.0, 7)
+
+
+@pytest.mark.slow
+def test_learns_what_can_be_learned(built, tmp_path):
+    path = tmp_path / "labels.csv"
+    with_shapes = load_image_table(built.root, None, where=SMALL)
+    shapes = {with_shapes.key(row): with_shapes.shape(row) for row in range(len(with_shapes))}
+    middle = np.median([rows / columns for rows, columns in shapes.values()])
+    lines = [f"{key},{int(rows / columns > middle)}\n" for key, (rows, columns) in shapes.items()]
+    path.write_text("key,label\n" + "".join(lines), encoding="utf-8")
+    training = replace(QUICK, epochs=12, patience=12, base_rate=2e-3, step_images=8)
+    spec = TaskSpec(name="tall", labels_file=path)
+    chosen = FinetuneConfig(task=spec, preset="tiny", training=training, pooling=Pooling.MEAN)
+    losses = []
+    run_finetune(chosen, built.root, tmp_path / "run", report=lambda m, e: losses.append(e.loss))
+    assert min(losses[-3:]) < 0.85 * losses[0]
