@@ -56,7 +56,8 @@ def make_dataset(out: Path, images: int, scale: float) -> Path:
     """The shards, made once."""
     dataset = out / "shards"
     if not (dataset / "dataset.json").exists():
-        write_export(out / "export", images=images, seed=11, scale=scale, workers=0, progress=NoProgress())
+        if not (out / "export").exists():
+            write_export(out / "export", images=images, seed=11, scale=scale, workers=0, progress=NoProgress())
         build_dataset(BuildConfig(dataset=dataset, sources=(str(out / "export"),), workers=2), NoProgress())
     return dataset
 
@@ -109,9 +110,9 @@ def probe(dataset: Path, run: Path, out: Path) -> dict[str, dict[str, float]]:
 
 
 def regions_of(dataset: Path) -> dict[str, tuple[str, str]]:
-    """Region and split of each image, by key, without those whose region is unknown."""
+    """Region and split of each image, by key, without those whose region is not known."""
     with open_index(dataset) as index:
-        rows = index.execute("SELECT key, region, split FROM images WHERE region IS NOT NULL").fetchall()
+        rows = index.execute("SELECT key, region, split FROM images WHERE region <> 'Unknown'").fetchall()
     return {str(key).replace("-", ""): (region, split) for key, region, split in rows}
 
 

@@ -21,6 +21,7 @@ def train(
     preset: Annotated[str, typer.Option("--preset", help="vit-mae-b48 (the thesis) or tiny (CPU).")] = "tiny",
     images: Annotated[int, typer.Option("--images", min=8, help="Images of a step.")] = 256,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="Measured rounds; the median counts.")] = 3,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Draws the sizes of the images.")] = 0,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", help="NAME=VALUE, such as run.compile=true; may be repeated.")
     ] = None,
@@ -32,7 +33,9 @@ def train(
     from radio_train.config import load_config
 
     config = load_config(preset, assignments=["data.token_budget=24576", *(assignments or ())])
-    result = bench_policies(config, images=images, rounds=rounds, note=(lambda text: None) if as_json else note)
+    result = bench_policies(
+        config, images=images, rounds=rounds, seed=seed, note=(lambda text: None) if as_json else note
+    )
     if as_json:
         emit_json(as_object(result) | {"ratios": {each.policy: result.ratio(each.policy) for each in result.policies}})
         return

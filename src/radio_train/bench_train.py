@@ -23,14 +23,13 @@ from torch import Tensor
 from radio_io.loading.batch import BatchPolicy, Pack
 from radio_io.loading.packing import PlannedPack, pack_step
 from radio_io.sharding.bins import DEFAULT_NOTATION, Bins
-from radio_io.synth.sizes import REGIONS, draw_size, region_counts
 from radio_train.compilation import CompiledModel
 from radio_train.config import PretrainConfig
 from radio_train.device_speed import peak_flops
 from radio_train.model.flops import pretraining_flops
 from radio_train.model.mae import MaskedAutoencoder
 from radio_train.model.masking import mask_pack, visible_patches
-from radio_train.validation import autocast, on_device
+from radio_train.precision import autocast, on_device
 
 REAL_PATCH = 48
 """Sizes in patches are those of real images in patches of 48 pixels, whatever the model's patch size."""
@@ -113,6 +112,8 @@ def bench_policies(
 
 def thesis_grids(images: int, seed: int) -> tuple[list[Grid], list[Grid]]:
     """Sizes in patches as in the thesis's data, and those of their bins."""
+    from radio_io.synth.sizes import REGIONS, draw_size, region_counts
+
     generator = np.random.default_rng(seed)
     sizes: list[Grid] = []
     for region, count in region_counts(images).items():

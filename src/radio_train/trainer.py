@@ -12,7 +12,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -34,10 +34,11 @@ from radio_train.model.flops import pretraining_flops
 from radio_train.model.mae import MaskedAutoencoder
 from radio_train.model.masking import mask_pack
 from radio_train.optimizer import learning_rate
+from radio_train.precision import autocast, on_device
 from radio_train.run_folder import QUARANTINE_NAME, Selection, loader_config
 from radio_train.run_log import StepMetrics
 from radio_train.stop_signals import StopSignals
-from radio_train.validation import autocast, loss_units, loss_units_of_step, on_device, validation_loss
+from radio_train.validation import loss_units, loss_units_of_step, validation_loss
 from radio_train.watch import Watch
 
 DIGEST_MODULUS = 1 << 53
@@ -65,12 +66,12 @@ class _Sums:
     """What one rank adds up over a step; the loss stays on the device, so that nothing waits for it."""
 
     loss: Tensor
+    started_s: float
     images: int = 0
     units: int = 0
     flops: int = 0
     keys: int = 0
     wait_s: float = 0.0
-    started_s: float = field(default_factory=time.perf_counter)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,7 +154,7 @@ class Trainer:
         return state, validation
 
     def _new_sums(self) -> _Sums:
-        return _Sums(loss=torch.zeros((), dtype=torch.float64, device=self.device))
+        return _Sums(loss=torch.zeros((), dtype=torch.float64, device=self.device), started_s=time.perf_counter())
 
     def _backward(self, pack: TensorPack, sums: _Sums) -> None:
         sums.wait_s += self._wait_s(pack)

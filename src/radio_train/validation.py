@@ -4,7 +4,6 @@ Comes in: a model, a configuration, a dataset. Goes out: the mean loss, the same
 selection has no validation image.
 """
 
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,6 +15,7 @@ from radio_train.config import PretrainConfig
 from radio_train.distributed import Ranks
 from radio_train.model.mae import MaskedAutoencoder
 from radio_train.model.masking import mask_pack, masked_patches
+from radio_train.precision import autocast, on_device
 from radio_train.run_folder import Selection, load_table, loader_config
 
 VALIDATION_SEED = 0x7A11
@@ -45,20 +45,6 @@ def validation_loss(
     model.train()
     loss, units = ranks.total([loss, found])
     return loss * planned / units if units else None
-
-
-def on_device(pack: TensorPack, device: torch.device) -> TensorPack:
-    """The pack with its pixels on the device; what index arrays are made from stays on the host."""
-    if device.type == "cpu":
-        return pack
-    moved = (tensor.to(device, non_blocking=True) for tensor in (pack.patches, pack.scale))
-    patches, scale = moved
-    return replace(pack, patches=patches, scale=scale)
-
-
-def autocast(config: PretrainConfig, device: torch.device) -> torch.autocast:
-    """bf16 where the configuration says so; the weights stay float32."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=config.run.precision == "bf16")
 
 
 def loss_units(pack: TensorPack, config: PretrainConfig) -> int:

@@ -11,6 +11,7 @@ image.
 
 from bisect import bisect_left
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,3 +106,12 @@ def share_packs(packs: list[PlannedPack], world_size: int) -> list[PlannedPack]:
         empty = PlannedPack(images=np.zeros(0, np.int64), tokens=tokens, grid=grid)
         shared.extend([*same, *([empty] * missing)])
     return shared
+
+
+def visible_patches(patches: Any, mask_ratio: float) -> Any:  # noqa: ANN401 - a number or an array of numbers
+    """How many of an image's patches stay visible: `floor(n * (1 - mask_ratio))`, as ViTMAE does.
+
+    Source: He et al., Masked Autoencoders Are Scalable Vision Learners, CVPR 2022.
+    """
+    visible = np.floor(np.asarray(patches) * (1 - mask_ratio) + 1e-9).astype(np.int64)
+    return int(visible) if np.ndim(patches) == 0 else visible

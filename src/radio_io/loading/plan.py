@@ -7,14 +7,13 @@ is larger than the token budget.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from radio_io.loading.batch import BatchPolicy, LoaderConfig
 from radio_io.loading.order import OrderState, orders
-from radio_io.loading.packing import PlannedPack, bin_step, pack_step, share_packs
+from radio_io.loading.packing import PlannedPack, bin_step, pack_step, share_packs, visible_patches
 from radio_io.loading.table import ImageTable, Rows
 
 TYPICAL_LEAST_TOKENS = 64
@@ -52,15 +51,6 @@ def plan_step(
     masked = int((patches - visible_patches(patches, config.mask_ratio)).sum())
     shared = tuple(share_packs(packs, world_size))
     return StepPlan(state=state, rows=rows, packs=shared, tokens=int(patches.sum()) + len(rows), masked=masked)
-
-
-def visible_patches(patches: Any, mask_ratio: float) -> Any:  # noqa: ANN401 - a number or an array of numbers
-    """How many of an image's patches stay visible: `floor(n * (1 - mask_ratio))`, as ViTMAE does.
-
-    Source: He et al., Masked Autoencoders Are Scalable Vision Learners, CVPR 2022.
-    """
-    visible = np.floor(np.asarray(patches) * (1 - mask_ratio) + 1e-9).astype(np.int64)
-    return int(visible) if np.ndim(patches) == 0 else visible
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

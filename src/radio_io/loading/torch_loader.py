@@ -31,7 +31,8 @@ from radio_io.loading.cache import ImageCache, open_cache
 from radio_io.loading.dali_assemble import DaliAssembler, without_on_device
 from radio_io.loading.memory import PackMemory
 from radio_io.loading.order import OrderState, steps_per_epoch
-from radio_io.loading.plan import PackJob, StepPlan, pack_jobs, pack_slots, plan_step, visible_patches
+from radio_io.loading.packing import visible_patches
+from radio_io.loading.plan import PackJob, StepPlan, pack_jobs, pack_slots, plan_step
 from radio_io.loading.read_ahead import Fetched, ReadAhead, ReadCounts
 from radio_io.loading.reading import ReadConfig
 from radio_io.loading.store import open_store

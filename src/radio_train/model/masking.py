@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from radio_io.loading.batch import Pack
-from radio_io.loading.torch_loader import visible_patches
+from radio_io.loading.packing import visible_patches
 from radio_train.model.config import MaeConfig
 from radio_train.model.positions import source_coordinates
 
