@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from radio_io.config import BuildConfig
+from radio_io.layout import DatasetLayout
 from radio_io.progress import NoProgress
 from radio_io.sharding.build import BuildSummary, build_dataset
 from radio_io.synth import write_export
@@ -28,6 +29,10 @@ def built(tmp_path_factory) -> Built:
     folder = tmp_path_factory.mktemp("built")
     export = folder / "export"
     write_export(export, images=80, seed=5, scale=0.08, labels=True, workers=0, progress=NoProgress())
+    layout = DatasetLayout(folder / "shards")  # a known key, so that every session has the same splits and order
+    layout.private.mkdir(mode=0o700)
+    layout.key_file.write_bytes(bytes(range(32)))
+    layout.key_file.chmod(0o600)
     sources = (str(export), str(REAL_FILES))
     summary = build_dataset(BuildConfig(dataset=folder / "shards", sources=sources, workers=2), NoProgress())
     return Built(folder / "shards", export, summary)

@@ -124,6 +124,13 @@ def make_folder(folder: Path, *, mode: int = 0o755) -> None:
             sync_folder(each.parent)
 
 
+def remove_leftovers_of(path: Path) -> None:
+    """Remove the temporary files of `path` that killed processes left; nobody may be writing it."""
+    for temp in path.parent.glob(f"{TEMP_PREFIX}*-{path.name}"):
+        with storage_errors(temp):
+            temp.unlink(missing_ok=True)
+
+
 def remove_leftovers(folder: Path) -> int:
     """Remove the temporary files below `folder` that killed processes left, and say how many."""
     count = 0

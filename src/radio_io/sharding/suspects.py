@@ -12,6 +12,7 @@ import dataclasses
 from collections.abc import Callable
 from functools import partial
 
+from radio_io import atomic
 from radio_io.config import BuildConfig
 from radio_io.executors import UnitFailure, run_units
 from radio_io.layout import DatasetLayout
@@ -30,6 +31,19 @@ def build_without_guilty(
     plan: ShardPlan,
 ) -> ShardReceipt:
     """Build a shard whose process died; `build` is the unit of work that failed."""
+    layout = DatasetLayout(config.dataset)
+    receipt = _build_again(build, config, context, plan)
+    for path in (*layout.shard_paths(plan.shard_id), layout.shard_rejects_path(plan.shard_id)):
+        atomic.remove_leftovers_of(path)
+    return receipt
+
+
+def _build_again(
+    build: Callable[[str, SampleContext, ShardPlan], ShardReceipt],
+    config: BuildConfig,
+    context: SampleContext,
+    plan: ShardPlan,
+) -> ShardReceipt:
     layout = DatasetLayout(config.dataset)
     guilty: dict[int, GuiltyFile] = {}
     while len(guilty) < MOST_GUILTY:
