@@ -14,6 +14,7 @@ def make_config(
     sources: list[str] | None,
     dataset: Path | None,
     *,
+    listed: Path | None = None,
     regions: Path | None = None,
     allow_burned_in: bool = False,
     **options: str | float | None,
@@ -43,7 +44,7 @@ def make_config(
     regions_file = regions or (Path(str(given["regions"])) if "regions" in given else None)
     return BuildConfig(
         dataset=dataset_root(dataset),
-        sources=source_paths(sources),
+        sources=source_paths(sources, listed),
         workers=int(given.get("workers") or default_workers()),
         regions_file=regions_file,
         allow_burned_in=allow_burned_in,

@@ -16,3 +16,7 @@ SourcesArgument = Annotated[
     list[str] | None,
     typer.Argument(metavar="SRC...", help="Files or folders. Default: the sources of radio.toml."),
 ]
+FromOption = Annotated[
+    Path | None,
+    typer.Option("--from", metavar="FILE", help="Read more paths from FILE, one a line or NUL-separated; - is stdin."),
+]

@@ -14,6 +14,7 @@ Example of a `radio.toml`:
 
 import difflib
 import os
+import sys
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,16 +101,30 @@ def dataset_root(option: Path | None) -> Path:
     return Path(os.environ.get("RADIO_DATASET") or load_project().dataset or "shards")
 
 
-def source_paths(arguments: list[str] | None) -> tuple[str, ...]:
-    """The sources named on the command line, else those of `radio.toml`.
+def source_paths(arguments: list[str] | None, listed: Path | None = None) -> tuple[str, ...]:
+    """The sources named on the command line and in the file `listed`, else those of `radio.toml`.
 
     Raises:
-        UsageError: Neither names one.
+        UsageError: None of them names one, or the list cannot be read.
     """
-    sources = tuple(arguments or ()) or load_project().sources
+    named = (*(arguments or ()), *(_listed_paths(listed) if listed is not None else ()))
+    sources = named or load_project().sources
     if not sources:
         raise UsageError(
             "no source: name files or folders (radio shard build /mnt/pacs/export) or put sources = ['...'] "
             f"into {FILE_NAME} in this folder"
         )
     return sources
+
+
+def _listed_paths(path: Path) -> list[str]:
+    """One path a line, or separated by NUL as `find -print0` writes them; names need not be UTF-8."""
+    try:
+        content = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"--from {path}: cannot be read ({type(error).__name__})") from None
+    lines = content.split(b"\0" if b"\0" in content else b"\n")
+    paths = [os.fsdecode(line.rstrip(b"\r")) for line in lines if line.strip()]
+    if not paths:
+        raise UsageError(f"--from {path}: names no path; write one a line")
+    return paths

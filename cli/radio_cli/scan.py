@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from radio_cli.options import DatasetOption, DryRunOption, JsonOption, SourcesArgument, WorkersOption
+from radio_cli.options import DatasetOption, DryRunOption, FromOption, JsonOption, SourcesArgument, WorkersOption
 
 
 def register(app: typer.Typer) -> None:
@@ -15,6 +15,7 @@ def register(app: typer.Typer) -> None:
 
 def scan(
     sources: SourcesArgument = None,
+    listed: FromOption = None,
     modalities: Annotated[
         str | None, typer.Option("--modalities", help="Comma-separated, such as CR,DX, or all.  [default: CR,DX,RG]")
     ] = None,
@@ -33,7 +34,9 @@ def scan(
     from radio_cli.console import ConsoleProgress, as_object, emit_json, note, print_counts
     from radio_io.sharding.build import scan as scan_dataset
 
-    config = make_config(sources, dataset, modalities=modalities, regions=regions, frames=frames, workers=workers)
+    config = make_config(
+        sources, dataset, listed=listed, modalities=modalities, regions=regions, frames=frames, workers=workers
+    )
     if dry_run:
         note(f"would scan {len(config.sources)} sources into {config.dataset}.private; nothing was written")
         return

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from radio_cli.options import DatasetOption, DryRunOption, JsonOption, SourcesArgument, WorkersOption
+from radio_cli.options import DatasetOption, DryRunOption, FromOption, JsonOption, SourcesArgument, WorkersOption
 
 app = typer.Typer(help="Build, check and list shards.", no_args_is_help=True)
 TOO_MANY_REJECTS = 3
@@ -14,6 +14,7 @@ TOO_MANY_REJECTS = 3
 @app.command(epilog="Example: radio shard build /mnt/pacs/export --bins 1152,...,3072 --workers 8")
 def build(
     sources: SourcesArgument = None,
+    listed: FromOption = None,
     bins: Annotated[
         str | None,
         typer.Option("--bins", help="Cut-offs (1152,...,3072 or a list) or HxW rectangles.  [default: 1152,...,3072]"),
@@ -74,6 +75,7 @@ def build(
     config = make_config(
         sources,
         dataset,
+        listed=listed,
         regions=regions,
         allow_burned_in=allow_burned_in,
         text="mask" if mask_text else "detect" if text_detector else None,

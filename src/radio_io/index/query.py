@@ -7,6 +7,7 @@ that takes longer than its time limit.
 import csv
 import datetime
 import json
+import os
 import resource
 import sys
 import threading
@@ -26,6 +27,7 @@ from radio_io.index.schema import TABLES
 
 DEFAULT_COLUMNS = "key, split, region, laterality, view_position, rows, columns, bits_stored, modality, shard_id"
 ROWS_AT_ONCE = 1_000
+GRACE_SECONDS = 3.0
 ADDRESS_SPACE_BYTES = 6 << 30
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 Row = tuple[Any, ...]
@@ -136,13 +138,25 @@ def _stopped(error: duckdb.Error, request: Request) -> QueryError:
 
 @contextmanager
 def _time_limit(connection: duckdb.DuckDBPyConnection, timeout_s: float) -> Generator[None, None, None]:
-    timer = threading.Timer(timeout_s, connection.interrupt)
-    timer.daemon = True
-    timer.start()
+    timers = (
+        threading.Timer(timeout_s, connection.interrupt),
+        # Some functions do not listen to an interruption; nothing is lost with a process that only reads.
+        threading.Timer(timeout_s + GRACE_SECONDS, _stop_hard, (timeout_s,)),
+    )
+    for timer in timers:
+        timer.daemon = True
+        timer.start()
     try:
         yield
     finally:
-        timer.cancel()
+        for timer in timers:
+            timer.cancel()
+
+
+def _stop_hard(timeout_s: float) -> None:
+    sys.stderr.write(f"error: the query took more than {timeout_s:g} s and did not stop; narrow it\n")
+    sys.stderr.flush()
+    os._exit(QueryError.exit_code)
 
 
 def _write(names: Sequence[str], rows: Iterator[Row], output_format: str, file: TextIO) -> None:

@@ -26,6 +26,16 @@ region='Knee' --
 bits_stored = 12
 abs(rows - columns) < 100
 split <> 'test'
+region = 'Knee' and view_position = 'AP' and laterality = 'R'
+polarity_suspect > 0.8 or polarity_conflict
+content_fraction < 0.1
+round(pixel_spacing_row_mm, 2) = 0.15
+manufacturer is not null and manufacturer <> 'OTHER'
+exposure_mas > 10 and not is_synthetic
+patient_age_years >= 65
+substring(key, 1, 1) in ('0', '1', '2')
+greatest(rows, columns) / least(rows, columns) > 2
+uid_conflict or pixel_duplicate
 starts_with(region, 'C')
 """.strip().splitlines()
 ATTACKS = """
