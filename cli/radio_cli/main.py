@@ -20,6 +20,7 @@ from radio_cli import (
     labels,
     query,
     replay,
+    report,
     reports,
     scan,
     shard,
@@ -49,6 +50,7 @@ reports.register(labels.app)
 app.add_typer(labels.app, name="labels")
 app.add_typer(train.app, name="train")
 replay.register(app)
+report.register(app)
 doctor.register(app)
 forget.register(app)
 synth.register(app)

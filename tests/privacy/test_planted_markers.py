@@ -150,6 +150,7 @@ def pipeline(tmp_path_factory) -> Pipeline:
         (0, "query", "true", "--columns", "*", "--format", "json"),
         (0, "query", "true", "--columns", "*", "--format", "parquet", "--out", "all.parquet"),
         (0, "query", "--sql", "SELECT * FROM images JOIN labels USING (key)", "--format", "csv", "--out", "all.csv"),
+        (0, "report", "--out", "report.html"),
         (2, "query", "regoin='Knee'"),
         (0, "forget", "--patient", MARKERS["patient 1"], "--runs", "."),
         (0, "forget", "--study", MARKERS["StudyInstanceUID 2"], "--json"),

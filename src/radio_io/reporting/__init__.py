@@ -1,0 +1,1 @@
+"""A dataset on one page of HTML that needs nothing but itself."""
