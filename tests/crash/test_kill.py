@@ -111,7 +111,7 @@ def test_a_polite_interruption_commits_and_goes_on(undisturbed, tmp_path):
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=120)
         assert "Traceback" not in err
-        assert process.returncode in (0, 1, 130)
+        assert process.returncode in (0, 1, 130, -signal.SIGINT)  # the last one: before it could answer
         finish(folder, root)
 
 
