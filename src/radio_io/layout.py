@@ -70,6 +70,11 @@ class DatasetLayout:
         return self.private / "lock"
 
     @property
+    def report_samples(self) -> Path:
+        """Report texts to check what was read in them; a withdrawal removes them all."""
+        return self.private / "report_samples"
+
+    @property
     def withdrawn(self) -> Path:
         """Pseudonyms of withdrawn patients and studies, which no build may bring back."""
         return self.private / "withdrawn.json"

@@ -22,7 +22,6 @@ from radio_io.labels.import_labels import LabelImport, match_labels, store_label
 from radio_io.labels.report_rules import ReportRules, Statement, Verdict, read_report
 from radio_io.layout import DatasetLayout
 
-SAMPLE_FOLDER = "report_samples"
 SAMPLE_COLUMNS = ("file", "line", "read_as", "deciding_sentence", "report", "correct")
 UNSURE = "unsure"
 
@@ -126,7 +125,7 @@ def _write_sample(layout: DatasetLayout, task: str, read: Sequence[_Read], count
     for each in sorted(chosen, key=order):
         verdict = each.verdict
         writer.writerow([each.file, each.line, verdict.statement.value, verdict.sentence, each.text, ""])
-    path = layout.private / SAMPLE_FOLDER / f"{task}.csv"
+    path = layout.report_samples / f"{task}.csv"
     atomic.make_folder(path.parent, mode=0o700)
     atomic.write_file(path, buffer.getvalue().encode(), mode=0o600)
     return path

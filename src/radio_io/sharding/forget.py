@@ -97,6 +97,9 @@ def finish_forget(layout: DatasetLayout, progress: Progress | None = None) -> No
         progress.advance()
     progress.finish()
     _forget_labels(layout)
+    # Texts of reports whose patients are not known any more: all go, reading the reports again makes new ones.
+    for path in sorted(layout.report_samples.glob("*")):
+        path.unlink()
     publish_index(layout, read_dataset_file(layout.root))
     _require_gone(layout, tombstones)
     write_tombstones(layout, replace(tombstones, pending=None, done=(*tombstones.done, tombstones.pending)))
