@@ -149,7 +149,8 @@ def _regions(root: Path) -> str:
 
 
 def _tokens(heights: NDArray[np.int64], widths: NDArray[np.int64]) -> str:
-    choices = compare_bins(heights, widths, patch=PATCH, num_cutoffs=6)
+    occupied = min(len(np.unique(-(-sizes // PATCH))) for sizes in (heights, widths))
+    choices = compare_bins(heights, widths, patch=PATCH, num_cutoffs=min(6, occupied))
     rows = [
         (name, len(choice.bins), f"{choice.tokens:,}", f"{choice.overhead:+.1%}", choice.smallest_bin)
         for name, choice in choices.items()

@@ -127,12 +127,17 @@ def planned_shards(layout: DatasetLayout) -> Iterator[ShardPlan]:
 
 
 def repeated_instances(layout: DatasetLayout) -> frozenset[str]:
-    """The instances that more than one part of the plan holds: their images may be in several shards."""
+    """The instances that more than one shard holds: copies in a later source, or under another patient or size."""
     seen = np.empty(0, _KEY)
     repeated: set[str] = set()
     for name in plan_parts(layout):
-        column = pq.read_table(layout.plan_dir / name, columns=["shard_id", "instance_key"])
-        keys = np.unique(column.filter(column["shard_id"].is_valid())["instance_key"].to_numpy().astype(_KEY))
+        whole = pq.read_table(layout.plan_dir / name, columns=["shard_id", "instance_key"])
+        placed = whole.filter(whole["shard_id"].is_valid())
+        shards = placed.group_by("instance_key").aggregate([("shard_id", "count_distinct")])
+        repeated.update(
+            shards.filter(_compute.greater(shards["shard_id_count_distinct"], 1))["instance_key"].to_pylist()
+        )
+        keys = np.sort(shards["instance_key"].to_numpy().astype(_KEY))
         repeated.update(key.decode() for key in np.intersect1d(seen, keys, assume_unique=True))
         seen = np.union1d(seen, keys)
     return frozenset(repeated)

@@ -9,10 +9,14 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from radio_io.config import BuildConfig
 from radio_io.errors import DatasetError
+from radio_io.progress import NoProgress
 from radio_io.reporting import charts
 from radio_io.reporting.page import page
 from radio_io.reporting.report import write_report
+from radio_io.sharding.build import build_dataset
+from unit.dicom.make_dicom import dataset_of, file_of, picture
 
 VOID = {"meta", "link", "img", "br"}
 
@@ -94,6 +98,14 @@ def test_shows_a_run(built, tmp_path):
     assert "loss: 1 at the start, 0.02 at the end" in text
     with pytest.raises(DatasetError, match=r"metrics\.jsonl"):
         write_report(built.root, tmp_path / "report.html", run=tmp_path / "none")
+
+
+def test_shows_a_dataset_of_one_size(tmp_path):
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "a.dcm").write_bytes(file_of(dataset_of(picture(), bits=12)))
+    build_dataset(BuildConfig(dataset=tmp_path / "d", sources=(str(tmp_path / "src"),), workers=0), NoProgress())
+    assert write_report(tmp_path / "d", tmp_path / "report.html").images == 1
+    checked((tmp_path / "report.html").read_text(encoding="utf-8"))
 
 
 def test_escapes_every_text():

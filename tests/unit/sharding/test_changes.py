@@ -180,6 +180,14 @@ def test_refuses_reasons_that_stay(name):
     assert parse_reasons(["timeout", "VANISHED"]) == {RejectReason.TIMEOUT, RejectReason.VANISHED}
 
 
+def test_copies_under_other_patients_are_duplicates_whatever_their_splits(tmp_path):
+    for number in range(30):
+        write(tmp_path / "src" / f"{number}.dcm", 1, PatientID=f"patient {number}")
+    summary = build_dataset(config(tmp_path), NoProgress())
+    assert (summary.images, summary.rejects) == (1, {"DUPLICATE": 29})
+    assert verify_dataset(tmp_path / "d", NoProgress(), workers=0).faults == []
+
+
 def test_lists_names_of_regions_that_many_patients_have(tmp_path):
     for seed in range(12):
         write(tmp_path / "src" / f"{seed}.dcm", seed, BodyPartExamined="Flugel Dex", SeriesDescription="")
