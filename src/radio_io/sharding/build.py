@@ -186,7 +186,8 @@ def _prepare(
     if scan:
         scan_sources(config, context.header, progress)
         extend_plan(config, pseudonyms)
-        atomic.make_folder(layout.root)
+    atomic.make_folder(layout.root)
+    if scan:
         atomic.remove_leftovers(layout.root)
     if not layout.dataset_json.exists():
         write_dataset_file(layout, facts)

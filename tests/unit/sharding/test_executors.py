@@ -88,6 +88,19 @@ def test_the_last_task_publishes_the_index(reference, tmp_path):
     assert verify_dataset(root, NoProgress(), workers=0).faults == []
 
 
+def test_a_task_goes_on_where_the_planning_one_was_killed(reference, tmp_path):
+    config = BuildConfig(
+        dataset=tmp_path / "d", sources=(str(reference / "b"),), workers=0, task=TaskShare(0, 1), **SIZES
+    )
+    layout = DatasetLayout(config.dataset)
+    build_dataset(config, NoProgress())
+    before = shards(layout.root)
+    shutil.rmtree(layout.root)  # the plan is there, nothing else
+    shutil.rmtree(layout.rejects_dir)
+    build_dataset(config, NoProgress())
+    assert shards(layout.root) == before
+
+
 @pytest.mark.parametrize("text", ["3/3", "-1/3", "a/b", "1", "0/0", "1/2/3"])
 def test_refuses_a_task_that_is_none(text):
     with pytest.raises(ConfigError, match="expected I/N"):
