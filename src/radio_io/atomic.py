@@ -44,9 +44,9 @@ def storage_errors(path: Path) -> Generator[None, None, None]:
         raise StorageError(f"cannot write {path}: {error.strerror or error}; {advice}") from error
 
 
-def temporary_path(path: Path) -> Path:
-    """The name under which this process writes what becomes `path`."""
-    return path.with_name(f"{TEMP_PREFIX}{os.getpid()}-{path.name}")
+def temporary_path(path: Path, pid: int | None = None) -> Path:
+    """The name under which this process, or the one with this number, writes what becomes `path`."""
+    return path.with_name(f"{TEMP_PREFIX}{pid or os.getpid()}-{path.name}")
 
 
 def write_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:

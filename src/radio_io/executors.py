@@ -2,6 +2,7 @@
 
 Comes in: a top-level function, units that pickle, the number of processes. Goes out: each unit with its result, or with
 a `UnitFailure` that says how its process ended. Refuses nothing; what the function itself raises is raised here.
+What is done about a unit whose process died, a `Recovery` says; it runs in the same processes.
 
 A first Ctrl-C stops handing out units and lets those in flight finish; a second one stops at once.
 """
@@ -15,11 +16,12 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Generic, TextIO, TypeVar
+from typing import Any, Generic, TextIO, TypeAlias, TypeVar, cast
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -45,6 +47,21 @@ class UnitOutcome(Generic[Unit, Result]):
 
     unit: Unit
     result: Result | UnitFailure
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A function to run in a process of the pool, what to call it with, and how long it may take."""
+
+    function: Callable[[Any], Any]
+    unit: Any
+    timeout_s: float
+
+
+Recovery: TypeAlias = Generator[Task, Any, Result]
+"""What is done about a unit whose process died: yields tasks, is sent their results or `UnitFailure`s, returns the
+unit's result in the end."""
+Recover: TypeAlias = Callable[[Unit, UnitFailure], Recovery[Result]]
 
 
 class Interruption:
@@ -87,11 +104,13 @@ def run_units(
     timeout_s: float,
     memory_bytes: int | None = None,
     interruption: Interruption | None = None,
+    recover: Recover[Unit, Result] | None = None,
 ) -> Iterator[UnitOutcome[Unit, Result]]:
     """Run `function` on each unit, in processes (`workers` 0: in this one), and give the outcomes in their order.
 
     `timeout_s` bounds one unit, `memory_bytes` the address space of a process. Units are taken from the iterable as
-    processes become free, so it may be endless.
+    processes become free, so it may be endless. A unit whose process died is handed to `recover`, whose tasks run in
+    the same processes while the other units go on.
     """
     stop = interruption.requested if interruption is not None else threading.Event()
     if workers == 0:
@@ -102,25 +121,83 @@ def run_units(
         return
     context: Any = multiprocessing.get_context("spawn")
     with ProcessPool(max_workers=workers, initializer=_prepare, initargs=(memory_bytes,), context=context) as pool:
-        waiting: deque[tuple[Unit, Any]] = deque()
-        source = iter(units)
-        exhausted = False
         try:
-            while True:
-                while not exhausted and not stop.is_set() and len(waiting) < UNITS_PER_WORKER * workers:
-                    try:
-                        unit = next(source)
-                    except StopIteration:
-                        exhausted = True
-                        break
-                    waiting.append((unit, pool.schedule(function, args=[unit], timeout=timeout_s)))
-                if not waiting:
-                    break
-                unit, future = waiting.popleft()
-                yield UnitOutcome(unit, _result(future))
+            yield from _outcomes(pool, (Task(function, unit, timeout_s) for unit in units), workers, stop, recover)
         except BaseException:
             pool.stop()
             raise
+
+
+def finish_recovery(recovery: Recovery[Result], *, memory_bytes: int | None = None) -> Result:
+    """Run the tasks of a recovery one after another, each in a process of its own."""
+    task = next(recovery)
+    while True:
+        (outcome,) = run_units(
+            task.function, [task.unit], workers=1, timeout_s=task.timeout_s, memory_bytes=memory_bytes
+        )
+        try:
+            task = recovery.send(outcome.result)
+        except StopIteration as end:
+            return cast("Result", end.value)
+
+
+class _Slot:
+    """A unit on its way through the pool; `ready` when its outcome is there."""
+
+    __slots__ = ("_pool", "_recovery", "future", "ready", "result", "unit")
+
+    def __init__(self, pool: ProcessPool, task: Task) -> None:
+        self._pool, self.unit = pool, task.unit
+        self._recovery: Recovery[Any] | None = None
+        self.result: Any = None
+        self.ready = False
+        self._schedule(task)
+
+    def _schedule(self, task: Task) -> None:
+        self.future: Any = self._pool.schedule(task.function, args=[task.unit], timeout=task.timeout_s)
+
+    def settle(self, recover: Recover[Any, Any] | None) -> None:
+        """Take what has come back: an outcome, or a reason to go on with the recovery."""
+        if self.ready or not self.future.done():
+            return
+        result = _result(self.future)
+        try:
+            if self._recovery is not None:
+                self._schedule(self._recovery.send(result))
+                return
+            if isinstance(result, UnitFailure) and recover is not None:
+                self._recovery = recover(self.unit, result)
+                self._schedule(next(self._recovery))
+                return
+        except StopIteration as end:
+            result = end.value
+        self.result, self.ready = result, True
+
+
+def _outcomes(
+    pool: ProcessPool, tasks: Iterator[Task], workers: int, stop: threading.Event, recover: Recover[Any, Any] | None
+) -> Iterator[UnitOutcome[Any, Any]]:
+    """Keep the pool busy, also while the oldest unit takes its time, and give the outcomes in order."""
+    slots: deque[_Slot] = deque()
+    exhausted = False
+    while True:
+        unfinished = sum(not slot.ready for slot in slots)
+        while not (exhausted or stop.is_set() or unfinished >= UNITS_PER_WORKER * workers or len(slots) >= 8 * workers):
+            task = next(tasks, None)
+            if task is None:
+                exhausted = True
+                break
+            slots.append(_Slot(pool, task))
+            unfinished += 1
+        if not slots:
+            return
+        for slot in slots:
+            slot.settle(recover)
+        if slots[0].ready:
+            slot = slots.popleft()
+            yield UnitOutcome(slot.unit, slot.result)
+        else:
+            wait([slot.future for slot in slots if not slot.ready], return_when=FIRST_COMPLETED)
 
 
 def _result(future: Any) -> Any:  # noqa: ANN401 - pebble's future is untyped

@@ -135,5 +135,4 @@ def test_costs_little_time(tmp_path):
         summary, times[poisoned] = radio(folder, "--shard-size", "50MB", "--min-shard-images", "1")
         assert summary["images"] == (1998 if poisoned else 2000)
     sys.stdout.write(f"{times[False]:.1f} s without, {times[True]:.1f} s with 2 crashes in 2,000 files\n")
-    # Measured: 1.43 on two busy cores, since the shard is built again while the pool waits. The aim is 1.1.
-    assert times[True] < 2 * times[False]
+    assert times[True] < 1.25 * times[False]  # the aim is 1.1; the clock of a busy machine is no better than this

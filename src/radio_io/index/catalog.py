@@ -20,7 +20,9 @@ from radio_io.index.schema import COMPUTED_COLUMNS, RECORD_COLUMNS, TABLES, Colu
 from radio_io.layout import DatasetLayout
 
 STORAGE_VERSION = "v1.4.0"
-RECORDS_AT_ONCE = 500
+RECORDS_AT_ONCE = 5_000
+BUILD_MEMORY = "256MB"
+"""What DuckDB may hold while an index is built; the rest goes to a temporary folder beside it."""
 LOCKED_DOWN = {
     "enable_external_access": False,
     "autoinstall_known_extensions": False,
@@ -44,6 +46,10 @@ def build_index(layout: DatasetLayout, rejects: Iterable[tuple[str, str, int]]) 
             connection.execute(f"ATTACH '{local}' AS made (STORAGE_VERSION '{STORAGE_VERSION}')")
             connection.execute("USE made")
             connection.execute("SET preserve_insertion_order = true")
+            connection.execute(f"SET memory_limit = '{BUILD_MEMORY}'")
+            # With more threads several row groups are open at once, which takes the memory and packs them worse.
+            connection.execute("SET threads = 1")
+            connection.execute(f"SET temp_directory = '{folder}/spilled'")
             _fill(connection, layout, sorted(rejects))
             connection.execute("CHECKPOINT")
             connection.execute("USE memory")
@@ -89,20 +95,17 @@ def file_sha256(path: Path) -> str:
 
 def _fill(connection: duckdb.DuckDBPyConnection, layout: DatasetLayout, rejects: list[tuple[str, str, int]]) -> None:
     for table in TABLES.values():
-        columns = ", ".join(f'"{column.name}" {column.sql_type}' for column in table.columns)
-        connection.execute(f"CREATE TABLE {table.name} ({columns})")
-    connection.execute(f"CREATE TEMP TABLE records ({_definition(RECORD_COLUMNS)})")
+        connection.execute(f"CREATE TABLE {table.name} ({_definition(table.columns)})")
     paths = layout.record_paths()
     names = ", ".join(f'"{column.name}"' for column in RECORD_COLUMNS)
-    for start in range(0, len(paths), RECORDS_AT_ONCE):
-        some = [str(path) for path in paths[start : start + RECORDS_AT_ONCE]]
-        connection.execute(f"INSERT INTO records SELECT {names} FROM read_parquet(?)", [some])  # noqa: S608
-        _add_shards(connection, paths[start : start + RECORDS_AT_ONCE])
     assert [column.name for column in COMPUTED_COLUMNS] == ["uid_conflict", "pixel_duplicate"]
-    connection.execute(
-        "INSERT INTO images SELECT *, count(*) OVER (PARTITION BY instance_key) > 1, "
-        "row_number() OVER (PARTITION BY pixel_hash ORDER BY key) > 1 FROM records ORDER BY shard_id, image_offset"
-    )
+    # Records come in the order of their shards and rows in the order of their offsets: nothing is left to sort.
+    insert = f"INSERT INTO images SELECT {names}, false, false FROM read_parquet(?)"  # noqa: S608 - names of columns
+    for start in range(0, len(paths), RECORDS_AT_ONCE):
+        some = paths[start : start + RECORDS_AT_ONCE]
+        connection.execute(insert, [[str(path) for path in some]])
+        _add_shards(connection, some)
+    _compute_columns(connection)
     if rejects:
         connection.executemany("INSERT INTO rejects VALUES (?, ?, ?)", rejects)
     for path in sorted((layout.root / "labels").glob("*.parquet")):
@@ -111,6 +114,19 @@ def _fill(connection: duckdb.DuckDBPyConnection, layout: DatasetLayout, rejects:
         connection.execute(f"COMMENT ON TABLE {table.name} IS {_quoted(table.comment)}")
         for column in table.columns:
             connection.execute(f'COMMENT ON COLUMN {table.name}."{column.name}" IS {_quoted(column.comment)}')
+
+
+def _compute_columns(connection: duckdb.DuckDBPyConnection) -> None:
+    """Fill in what one image is among all others; few images are concerned, so that only these are written again."""
+    connection.execute(
+        "UPDATE images SET uid_conflict = true WHERE instance_key IN "
+        "(SELECT instance_key FROM images GROUP BY instance_key HAVING count(*) > 1)"
+    )
+    connection.execute(
+        "UPDATE images SET pixel_duplicate = true FROM "
+        "(SELECT pixel_hash, min(key) AS first_key FROM images GROUP BY pixel_hash HAVING count(*) > 1) AS copies "
+        "WHERE images.pixel_hash = copies.pixel_hash AND images.key <> copies.first_key"
+    )
 
 
 def _add_shards(connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> None:

@@ -35,7 +35,7 @@ from radio_io.sharding.sample import SampleContext, header_context, sample_conte
 from radio_io.sharding.scan import scan_sources
 from radio_io.sharding.scan_table import ScanSummary, summarize_scan
 from radio_io.sharding.shard_unit import ShardReceipt, build_shard
-from radio_io.sharding.suspects import build_without_guilty
+from radio_io.sharding.suspects import recover_shard
 from radio_io.sharding.waves import find_missing, plans_of_wave
 
 FREE_SPACE_SHARE = 0.7  # encoded bytes a source byte, at worst about the source's own size for compressed sources
@@ -238,11 +238,11 @@ def _build_missing(
                 timeout_s=config.shard_timeout_s(missing.longest),
                 memory_bytes=config.worker_memory_bytes,
                 interruption=interruption,
+                recover=partial(recover_shard, config, context),
             )
             for outcome in outcomes:
                 receipt = outcome.result
-                if isinstance(receipt, UnitFailure):
-                    receipt = build_without_guilty(build_shard, config, context, outcome.unit)
+                assert not isinstance(receipt, UnitFailure), "a recovery ends with a receipt"
                 _count(summary, receipt)
                 built += 1
                 progress.advance(len(outcome.unit.files), size_bytes=receipt.source_bytes)

@@ -136,6 +136,20 @@ def encode_metadata(row: ImageRow) -> bytes:
     return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
+def decode_metadata(text: bytes) -> ImageRow:
+    """The row of a JSON member.
+
+    Raises:
+        ValueError, TypeError: The text is no JSON, or has other fields.
+    """
+    values = json.loads(text)
+    for name in ("level_sizes", "masked_boxes"):
+        values[name] = None if values[name] is None else tuple(values[name])
+    shifted = values["study_date_shifted"]
+    values["study_date_shifted"] = None if shifted is None else datetime.date.fromisoformat(shifted)
+    return ImageRow(**values)
+
+
 def _row(
     header: HeaderRecord,
     stored: StoredPixels,

@@ -5,10 +5,11 @@ Running it again is harmless. Where the process of a unit died, `build_shard_apa
 its own, so that only the guilty one is rejected.
 """
 
+import dataclasses
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,8 +24,8 @@ from radio_io.dicom.header import read_file
 from radio_io.errors import ImageRejectedError, RadioError, RejectReason, internal_error
 from radio_io.executors import UnitFailure, run_units, time_limit
 from radio_io.layout import DatasetLayout
+from radio_io.sharding.journal import Journal, NotedReject, Progress, open_journal, read_progress
 from radio_io.sharding.plan import GuiltyFile, PlannedFile, ShardPlan
-from radio_io.sharding.position_note import noting_position
 from radio_io.sharding.sample import Sample, SampleContext, make_sample
 from radio_io.sharding.write import WrittenShard, write_shard
 
@@ -55,11 +56,14 @@ class ShardReceipt:
 
 
 def build_shard(root: str, context: SampleContext, plan: ShardPlan) -> ShardReceipt:
-    """Build one shard: a unit of work."""
+    """Build one shard: a unit of work.
+
+    Where guilty files are known, an earlier process died of them: what it had finished is taken over.
+    """
     layout = DatasetLayout(Path(root))
-    guilty = {file.position: file for file in plan.guilty}
-    with noting_position(layout, plan.shard_id) as note:
-        return _write(layout, context, plan, _samples(context, plan.files, note, guilty))
+    progress = read_progress(layout, plan.shard_id) if plan.guilty else None
+    with open_journal(layout, plan.shard_id) as journal:
+        return _write(layout, context, plan, _results(context, plan, journal, progress), journal)
 
 
 def build_shard_apart(config: BuildConfig, context: SampleContext, plan: ShardPlan) -> ShardReceipt:
@@ -67,14 +71,32 @@ def build_shard_apart(config: BuildConfig, context: SampleContext, plan: ShardPl
     return _write(DatasetLayout(config.dataset), context, plan, _samples_apart(config, context, plan.files))
 
 
+def _results(
+    context: SampleContext, plan: ShardPlan, journal: Journal, progress: Progress | None
+) -> Iterator[Sample | FileReject]:
+    """What becomes of each file, from what was finished before and from the files that are left."""
+    finished = 0
+    for result in progress.results() if progress else ():
+        path = plan.files[finished].path
+        finished += 1
+        yield _rejected(path, result) if isinstance(result, NotedReject) else result
+    guilty = {file.position: file for file in plan.guilty}
+    yield from _samples(context, plan.files, journal.at, guilty, finished)
+
+
+def _rejected(path: str, noted: NotedReject) -> FileReject:
+    return FileReject(path=path, reason=noted.reason, detail=noted.detail)
+
+
 def _samples(
     context: SampleContext,
-    files: tuple[PlannedFile, ...],
+    files: Sequence[PlannedFile],
     note: Callable[[int], None] = lambda position: None,
     guilty: Mapping[int, GuiltyFile] = MappingProxyType({}),
+    first: int = 0,
 ) -> Iterator[Sample | FileReject]:
     path, parsed = None, None
-    for position, file in enumerate(files):
+    for position, file in enumerate(files[first:], first):
         if position in guilty:
             death = guilty[position]
             yield FileReject(path=file.path, reason=RejectReason(death.reason), detail=death.detail)
@@ -118,12 +140,17 @@ def _samples_apart(
 
 
 def one_sample(context: SampleContext, file: PlannedFile) -> Sample | FileReject:
-    """The sample of one file: a unit of work."""
-    return next(_samples(context, (file,)))
+    """The sample of one file: a unit of work, whose time its caller limits."""
+    unlimited = dataclasses.replace(context, file_timeout_s=2 * context.file_timeout_s)
+    return next(_samples(unlimited, (file,)))
 
 
 def _write(
-    layout: DatasetLayout, context: SampleContext, plan: ShardPlan, results: Iterator[Sample | FileReject]
+    layout: DatasetLayout,
+    context: SampleContext,
+    plan: ShardPlan,
+    results: Iterator[Sample | FileReject],
+    journal: Journal | None = None,
 ) -> ShardReceipt:
     rejects: list[FileReject] = []
     files = iter(plan.files)
@@ -134,18 +161,16 @@ def _write(
         keys = set(plan.taken)
         for result, elapsed_s in _timed(results):
             slowest_s = max(slowest_s, elapsed_s)
-            file = next(files)
-            if isinstance(result, FileReject):
-                rejects.append(result)
-            elif result.key in keys:
-                detail = "same SOPInstanceUID and pixels as another file"
-                rejects.append(FileReject(path=file.path, reason=RejectReason.DUPLICATE, detail=detail))
-            elif not plan.shard_id.startswith(_place(result)):
-                detail = "patient or size are not those of the scan any more"
-                rejects.append(FileReject(path=file.path, reason=RejectReason.CHANGED_WHILE_READING, detail=detail))
-            else:
+            reject = _why_not(result, next(files), plan, keys)
+            if reject is not None:
+                rejects.append(reject)
+                if journal is not None:
+                    journal.rejected(reject.reason, reject.detail)
+            elif isinstance(result, Sample):
                 keys.add(result.key)
                 yield result
+                if journal is not None:
+                    journal.written(result)  # the writer asks for the next one once this one lies in the tar
 
     written = write_shard(layout, plan.shard_id, context.codec, unique())
     write_rejects(layout, plan.shard_id, rejects, num_images=written.num_images if written else 0)
@@ -156,6 +181,19 @@ def _write(
         source_bytes=sum(file.size_bytes for file in plan.files),
         slowest_file_s=slowest_s,
     )
+
+
+def _why_not(result: Sample | FileReject, file: PlannedFile, plan: ShardPlan, keys: set[str]) -> FileReject | None:
+    """Why a result is no image of this shard, which holds those of `keys`; None where it is one."""
+    if isinstance(result, FileReject):
+        return result
+    if result.key in keys:
+        detail = "same SOPInstanceUID and pixels as another file"
+        return FileReject(path=file.path, reason=RejectReason.DUPLICATE, detail=detail)
+    if not plan.shard_id.startswith(_place(result)):
+        detail = "patient or size are not those of the scan any more"
+        return FileReject(path=file.path, reason=RejectReason.CHANGED_WHILE_READING, detail=detail)
+    return None
 
 
 def _timed(results: Iterator[Sample | FileReject]) -> Iterator[tuple[Sample | FileReject, float]]:

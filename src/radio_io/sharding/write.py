@@ -50,6 +50,7 @@ def write_shard(layout: DatasetLayout, shard_id: str, codec: str, samples: Itera
             for sample in samples:
                 data, location, pair = encode_sample(sample, extension, shard_id, position)
                 file.write(data)
+                file.flush()  # whoever takes over from a process that dies finds the whole sample
                 digest.update(data)
                 crc32 = zlib.crc32(data, crc32)
                 position += len(data)

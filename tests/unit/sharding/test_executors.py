@@ -13,7 +13,8 @@ import pytest
 from radio_io.cluster import is_cluster, run_on_cluster
 from radio_io.config import BuildConfig, TaskShare
 from radio_io.dataset_file import read_dataset_file
-from radio_io.errors import ConfigError, StorageError
+from radio_io.errors import ConfigError, RejectReason, StorageError
+from radio_io.executors import Task, UnitFailure, finish_recovery, run_units
 from radio_io.layout import DatasetLayout
 from radio_io.progress import NoProgress
 from radio_io.sharding.build import build_dataset
@@ -143,3 +144,30 @@ def test_a_cluster_that_loses_a_worker_makes_the_same_bytes(reference, tmp_path)
             build(root, reference, name, executor=address)
         killer.join()
     assert shards(root) == shards(reference / "d")
+
+
+def die_if_negative(number):
+    if number < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if number == 100:
+        time.sleep(1.5)
+    return number
+
+
+def make_positive(unit, failure):
+    """A recovery of two tasks, the first of which dies too."""
+    again = yield Task(die_if_negative, unit, 30.0)
+    assert (failure.reason, again.reason) == (RejectReason.WORKER_CRASHED,) * 2
+    return (yield Task(die_if_negative, -unit, 30.0))
+
+
+def test_a_recovery_runs_in_the_pool_and_keeps_the_order():
+    units = [1, -2, 3, -4, 100, 5, 6, 7, 8, 9]
+    outcomes = list(run_units(die_if_negative, units, workers=2, timeout_s=30.0, recover=make_positive))
+    assert [outcome.unit for outcome in outcomes] == units
+    assert [outcome.result for outcome in outcomes] == [abs(unit) for unit in units]
+
+
+def test_a_recovery_runs_by_itself_too():
+    failure = UnitFailure(RejectReason.WORKER_CRASHED, "")
+    assert finish_recovery(make_positive(-3, failure)) == 3
