@@ -11,10 +11,10 @@ import contextlib
 import errno
 import os
 import shutil
-import zlib
 from collections.abc import Generator
 from pathlib import Path
 
+from radio_io.checksum import crc32_of
 from radio_io.errors import StorageError
 
 TEMP_PREFIX = ".tmp-"
@@ -55,7 +55,7 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     Raises:
         StorageError: The file cannot be written, or reads back differently.
     """
-    with staged(path, crc32=zlib.crc32(data)) as temp, temp.open("xb") as file:
+    with staged(path, crc32=crc32_of(data)) as temp, temp.open("xb") as file:
         os.fchmod(file.fileno(), mode)
         file.write(data)
 
@@ -157,8 +157,9 @@ def require_free_space(folder: Path, size_bytes: int) -> None:
 
 
 def _crc32(descriptor: int) -> int:
-    value = 0
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    while block := os.read(descriptor, BLOCK_SIZE):
-        value = zlib.crc32(block, value)
+    value, position = 0, 0
+    block = bytearray(BLOCK_SIZE)
+    while count := os.preadv(descriptor, [block], position):
+        value = crc32_of(memoryview(block)[:count], value)
+        position += count
     return value

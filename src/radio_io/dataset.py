@@ -13,7 +13,6 @@ Example:
     ((2140, 1690), 'Knee')
 """
 
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from radio_io.checksum import crc32_of
 from radio_io.codecs.registry import get_codec
 from radio_io.dataset_file import DatasetFile, read_dataset_file
 from radio_io.errors import DatasetError, QueryError
@@ -156,7 +156,7 @@ class Dataset:
                 encoded = file.read(row["image_size"])
         except OSError as error:
             raise DatasetError(f"cannot read shard {row['shard_id']} ({type(error).__name__})") from None
-        if zlib.crc32(encoded) != row["image_crc32"]:
+        if crc32_of(encoded) != row["image_crc32"]:
             raise DatasetError(
                 f"image {row['key']} of shard {row['shard_id']} is damaged: its CRC-32 is not that of the index; "
                 "run: radio shard verify"

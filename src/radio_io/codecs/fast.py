@@ -10,7 +10,6 @@ of small negative differences at 0.
 """
 
 import struct
-import zlib
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -18,6 +17,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
+from radio_io.checksum import crc32_of
 from radio_io.codecs.interface import check_image, check_size
 from radio_io.errors import CodecError
 
@@ -47,7 +47,7 @@ class FastCodec:
         planes = np.empty((2, rows * columns), np.uint8)
         planes[0], planes[1] = both[:, 1], both[:, 0]
         payload = bytes(imagecodecs.zstd_encode(cast("bytes", planes), ZSTD_LEVEL))
-        return HEADER.pack(MAGIC, VERSION, 0, rows, columns, zlib.crc32(payload)) + payload
+        return HEADER.pack(MAGIC, VERSION, 0, rows, columns, crc32_of(payload)) + payload
 
     def decode(self, encoded: bytes) -> NDArray[np.uint16]:
         """The image in `encoded`, `[rows, columns] uint16`.
@@ -57,7 +57,7 @@ class FastCodec:
         """
         rows, columns, crc32 = _parse_header(encoded)
         payload = memoryview(encoded)[HEADER.size :]
-        if zlib.crc32(payload) != crc32:
+        if crc32_of(payload) != crc32:
             raise CodecError("image in codec fast: CRC-32 of the payload differs; the bytes were cut or changed")
         num_pixels = rows * columns
         planes = np.empty(2 * num_pixels, np.uint8)

@@ -20,7 +20,6 @@ import os
 import struct
 import threading
 import time
-import zlib
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -28,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radio_io import atomic
+from radio_io.checksum import crc32_of
 from radio_io.errors import StorageError
 from radio_io.loading.table import ImageTable
 
@@ -100,11 +100,11 @@ class ImageCache:
 
         A disk that fails is no reason to stop a run: the image is then not kept.
         """
-        if self._table.has_crc32 and zlib.crc32(data) != self._table.crc32[row]:
+        if self._table.has_crc32 and crc32_of(data) != self._table.crc32[row]:
             return False
         path = self._path(row)
         temp = path.with_name(f"{atomic.TEMP_PREFIX}{os.getpid()}-{next(self._numbers)}")
-        header = HEADER.pack(MAGIC, VERSION, self._table.halvings, zlib.crc32(data), len(data))
+        header = HEADER.pack(MAGIC, VERSION, self._table.halvings, crc32_of(data), len(data))
         size = len(header) + len(data)
         try:
             if path.exists() or not self._reserve(temp, size):
@@ -133,7 +133,7 @@ class ImageCache:
         data = content[HEADER.size :]
         fits = (magic, version, halvings, size) == (MAGIC, VERSION, self._table.halvings, len(data))
         known = not self._table.has_crc32 or crc32 == self._table.crc32[row]
-        return data if fits and known and zlib.crc32(data) == crc32 else None
+        return data if fits and known and crc32_of(data) == crc32 else None
 
     def _reserve(self, temp: Path, size: int) -> bool:
         """Count `size` bytes and make the file that will hold them, so that whoever lists the folder counts it."""

@@ -4,7 +4,6 @@ Comes in: an `ImageTable`, a row of it, its bytes, a `PackJob`. Goes out: pixels
 image by image from any thread. Refuses bytes that are not the image's, as a `BadImageError`.
 """
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from radio_io.checksum import crc32_of
 from radio_io.codecs.htj2k import HTJ2K
 from radio_io.codecs.registry import get_codec
 from radio_io.errors import RadioError
@@ -54,7 +54,7 @@ def check_bytes(table: ImageTable, row: int, encoded: bytes | OSError) -> bytes:
         raise BadImageError(shard_id, key, encoded.strerror or type(encoded).__name__)
     if len(encoded) != table.sizes[row]:
         raise BadImageError(shard_id, key, f"{len(encoded)} bytes, {table.sizes[row]} expected")
-    if table.has_crc32 and zlib.crc32(encoded) != table.crc32[row]:
+    if table.has_crc32 and crc32_of(encoded) != table.crc32[row]:
         raise BadImageError(shard_id, key, "its CRC-32 is not that of the index")
     return encoded
 

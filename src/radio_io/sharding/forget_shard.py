@@ -10,7 +10,6 @@ nothing is left loses its tar first and its record last.
 
 import hashlib
 import os
-import zlib
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -20,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from radio_io import atomic
+from radio_io.checksum import crc32_of
 from radio_io.codecs.registry import get_codec
 from radio_io.errors import DatasetError, RejectReason
 from radio_io.index.records import ShardRecord, read_record, write_record
@@ -135,10 +135,10 @@ def _copy(layout: DatasetLayout, shard_id: str, pieces: list[_Piece]) -> str:
                 data = _read_piece(source, piece, piece.old_start, shard_id)
                 file.write(data)
                 digest.update(data)
-                crc32 = zlib.crc32(data, crc32)
+                crc32 = crc32_of(data, crc32)
             file.write(END_OF_ARCHIVE)
         digest.update(END_OF_ARCHIVE)
-        atomic.publish(temp, tar_path, crc32=zlib.crc32(END_OF_ARCHIVE, crc32))
+        atomic.publish(temp, tar_path, crc32=crc32_of(END_OF_ARCHIVE, crc32))
     finally:
         temp.unlink(missing_ok=True)
     return digest.hexdigest()
@@ -160,7 +160,7 @@ def _read_piece(file: BinaryIO, piece: _Piece, start: int, shard_id: str) -> byt
     file.seek(start)
     data = file.read(piece.size_bytes)
     image = data[BLOCK : BLOCK + piece.image_size]
-    if zlib.crc32(image) != piece.image_crc32 or not data.startswith(piece.key.encode()):
+    if crc32_of(image) != piece.image_crc32 or not data.startswith(piece.key.encode()):
         raise _damaged(shard_id)
     return data
 

@@ -10,13 +10,13 @@ One line an entry: `pid`, then for each file `at POSITION`, and `image CRC-32` o
 import contextlib
 import json
 import os
-import zlib
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from radio_io import atomic
+from radio_io.checksum import crc32_of
 from radio_io.errors import RejectReason
 from radio_io.layout import DatasetLayout
 from radio_io.sharding.sample import Sample, decode_metadata
@@ -57,7 +57,7 @@ class Journal:
 
     def written(self, sample: Sample) -> None:
         """It became an image, which lies in the tar."""
-        self._write(f"image {zlib.crc32(sample.encoded)}")
+        self._write(f"image {crc32_of(sample.encoded)}")
 
     def _write(self, line: str) -> None:
         os.write(self._descriptor, f"{line}\n".encode())
@@ -127,7 +127,7 @@ def _path(layout: DatasetLayout, shard_id: str) -> Path:
 
 def _read_sample(file: BinaryIO, crc32: int) -> Sample:
     encoded = _read_member(file)
-    if zlib.crc32(encoded) != crc32:
+    if crc32_of(encoded) != crc32:
         raise ValueError("not the bytes that were noted")
     return Sample(row=decode_metadata(_read_member(file)), encoded=encoded)
 

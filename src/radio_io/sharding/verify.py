@@ -5,12 +5,12 @@ Refuses a folder that is no dataset. The private folder is not needed.
 """
 
 import hashlib
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from radio_io.checksum import crc32_of
 from radio_io.codecs.registry import get_codec
 from radio_io.dataset_file import read_dataset_file
 from radio_io.errors import DatasetError, RadioError
@@ -156,7 +156,7 @@ def _placed_rows(record: ShardRecord) -> Iterator[tuple[ImageRow, ImageLocation]
 
 
 def _image_faults(row: ImageRow, location: ImageLocation, image: bytes) -> Iterator[str]:
-    if zlib.crc32(image) != location.image_crc32:
+    if crc32_of(image) != location.image_crc32:
         yield "its CRC-32 is not that of the record"
         return
     try:

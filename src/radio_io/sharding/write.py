@@ -5,11 +5,11 @@ without its record does not exist. The bytes depend on the samples alone: no clo
 """
 
 import hashlib
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from radio_io import atomic
+from radio_io.checksum import crc32_of
 from radio_io.codecs.registry import get_codec
 from radio_io.index.records import PlacedRow, ShardMetadata, record_table, write_record
 from radio_io.index.row import ImageLocation
@@ -52,7 +52,7 @@ def write_shard(layout: DatasetLayout, shard_id: str, codec: str, samples: Itera
                 file.write(data)
                 file.flush()  # whoever takes over from a process that dies finds the whole sample
                 digest.update(data)
-                crc32 = zlib.crc32(data, crc32)
+                crc32 = crc32_of(data, crc32)
                 position += len(data)
                 placed.append((sample.row, location))
                 members.append(pair)
@@ -61,7 +61,7 @@ def write_shard(layout: DatasetLayout, shard_id: str, codec: str, samples: Itera
             temp.unlink()
             return None
         digest.update(END_OF_ARCHIVE)
-        atomic.publish(temp, tar_path, crc32=zlib.crc32(END_OF_ARCHIVE, crc32))
+        atomic.publish(temp, tar_path, crc32=crc32_of(END_OF_ARCHIVE, crc32))
     except BaseException:
         temp.unlink(missing_ok=True)
         raise
@@ -104,7 +104,7 @@ def encode_sample(
         shard_id=shard_id,
         image_offset=position + BLOCK,
         image_size=len(sample.encoded),
-        image_crc32=zlib.crc32(sample.encoded),
+        image_crc32=crc32_of(sample.encoded),
         metadata_offset=position + len(image) + BLOCK,
         metadata_size=len(metadata),
     )
