@@ -11,6 +11,8 @@ Example:
     >>> image = data["04b6…"]  # doctest: +SKIP
     >>> image.pixels.shape, image.metadata["region"]  # doctest: +SKIP
     ((2140, 1690), 'Knee')
+    >>> [image.key for image in data.images("split = 'val'")]  # doctest: +SKIP
+    ['1f20…', '77b0…']
 """
 
 import zlib
@@ -116,6 +118,17 @@ class Dataset:
         """
         with open_index(self.root) as connection:
             return [key for (key,) in select_rows(connection, where, ("key",))]
+
+    def images(self, where: str | None = None) -> Iterator[Image]:
+        """The images for which an SQL predicate holds, one after the other, in the order of the shards.
+
+        Raises:
+            QueryError: The predicate is refused.
+            DatasetError: The bytes of an image are not those that were written.
+        """
+        with open_index(self.root) as connection:
+            rows = [dict(zip(IMAGES.names, row, strict=True)) for row in select_rows(connection, where, IMAGES.names)]
+        return (Image(key=row["key"], pixels=self._pixels(row), metadata=row) for row in rows)
 
     def query(self, where: str | None = None, columns: str | None = None) -> "pa.Table":
         """The rows of images for which an SQL predicate holds, as an Arrow table (`.to_pandas()` where wanted).

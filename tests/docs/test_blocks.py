@@ -2,12 +2,16 @@
 
 import re
 import shutil
+from typing import Any
 
+import numpy as np
 import pytest
 import typer
 
 from docs_blocks import LANGUAGES, PAGES, PROJECT, CommandLine, command_lines, page_name, read_blocks, run_block
+from golden_sample import SAMPLE
 from radio_cli.main import app
+from radio_io.dataset import open_dataset
 from radio_io.layout import DatasetLayout
 
 ROOT = typer.main.get_command(app)
@@ -100,3 +104,19 @@ def expand(text: str) -> list[str]:
 )
 def test_finds_what_radio_does_not_know(text, expected):
     assert problem_of(CommandLine(page="", line=1, text=text)) == expected
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_the_decoders_of_the_page_for_strangers_are_exact(folder):
+    """What docs/reading.md tells others to do gives the pixels of every image, in both codecs."""
+    names: dict[str, Any] = {}
+    for block in read_blocks(PROJECT / "docs/reading.md"):
+        if block.language == "python":
+            run_block(block, folder, names)
+    names["connection"].close()
+    for root, decode in ((folder / "shards", names["decode"]), (SAMPLE / "v1-fast", names["decode_fast"])):
+        for image in open_dataset(root).images():
+            row = image.metadata
+            with (root / f"{row['shard_id']}.tar").open("rb") as file:
+                file.seek(row["image_offset"])
+                np.testing.assert_array_equal(decode(file.read(row["image_size"])), image.pixels)

@@ -2,6 +2,7 @@
 
 import re
 
+import duckdb
 import numpy as np
 import pydicom
 import pytest
@@ -21,8 +22,9 @@ from unit.dicom import make_dicom as make
 def test_reads_every_image(built):
     data = radio_io.open_dataset(built.root)
     assert len(data) == built.summary.images == len(data.keys())
-    for key in data.keys("split = 'test'"):
-        image = data[key]
+    assert [image.key for image in data.images("split = 'test'")] == data.keys("split = 'test'")
+    for image in data.images("split = 'test'"):
+        np.testing.assert_array_equal(image.pixels, data[image.key].pixels)
         assert image.pixels.shape == (image.metadata["rows"], image.metadata["columns"])
         assert image.pixels.dtype == np.uint16
         assert image.metadata["split"] == "test"
@@ -40,6 +42,14 @@ def test_answers_queries(built):
         data.query(columns="rowz")
     with pytest.raises(QueryError):
         data.keys("1=1) union all select")
+
+
+def test_names_a_connection_of_the_same_process(built):
+    data = radio_io.open_dataset(built.root)
+    connection = duckdb.connect(str(built.root / "index.duckdb"), read_only=True)
+    with connection, pytest.raises(DatasetError, match="close that first"):
+        data.keys()
+    assert data.keys()
 
 
 def test_knows_its_keys(built):

@@ -66,6 +66,11 @@ def open_index(root: Path, *, memory: str = "1GB", threads: int = 2) -> duckdb.D
         )
     except duckdb.Error as error:
         reason = str(error).splitlines()[0]
+        if "different configuration" in reason:
+            raise DatasetError(
+                f"this process has {path} open already, by a duckdb.connect of its own: close that first, or ask "
+                "by radio_io.open_dataset(...).query(...)"
+            ) from None
         raise DatasetError(f"cannot open {path}: {reason}; run: radio index rebuild") from None
     connection.execute("SET enable_progress_bar = false")
     connection.execute("SET python_enable_replacements = false")
