@@ -127,8 +127,9 @@ class Dataset:
             DatasetError: The bytes of an image are not those that were written.
         """
         with open_index(self.root) as connection:
-            rows = [dict(zip(IMAGES.names, row, strict=True)) for row in select_rows(connection, where, IMAGES.names)]
-        return (Image(key=row["key"], pixels=self._pixels(row), metadata=row) for row in rows)
+            for row in select_rows(connection, where, IMAGES.names):
+                metadata = dict(zip(IMAGES.names, row, strict=True))
+                yield Image(key=metadata["key"], pixels=self._pixels(metadata), metadata=metadata)
 
     def query(self, where: str | None = None, columns: str | None = None) -> "pa.Table":
         """The rows of images for which an SQL predicate holds, as an Arrow table (`.to_pandas()` where wanted).

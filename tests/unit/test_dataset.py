@@ -1,6 +1,8 @@
 """The library surface: open a dataset, query it, read images, get stored values back."""
 
 import re
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import duckdb
 import numpy as np
@@ -44,12 +46,17 @@ def test_answers_queries(built):
         data.keys("1=1) union all select")
 
 
-def test_names_a_connection_of_the_same_process(built):
-    data = radio_io.open_dataset(built.root)
-    connection = duckdb.connect(str(built.root / "index.duckdb"), read_only=True)
-    with connection, pytest.raises(DatasetError, match="close that first"):
-        data.keys()
-    assert data.keys()
+def test_answers_several_at_a_time_and_beside_a_connection_of_others(built, tmp_path):
+    root = tmp_path / "it's a dataset"
+    shutil.copytree(built.root, root)
+    data = radio_io.open_dataset(root)
+    keys = data.keys()[:12]
+    others = duckdb.connect(str(root / "index.duckdb"), read_only=True)
+    with others, ThreadPoolExecutor(4) as pool:
+        assert [image.key for image in pool.map(data.__getitem__, keys)] == keys
+        first = next(data.images())
+        assert first.key in data
+        assert others.execute("SELECT count(*) FROM images").fetchall() == [(len(data),)]
 
 
 def test_knows_its_keys(built):
