@@ -19,9 +19,12 @@ RUNNABLE = [page for page in PAGES if any(block.not_run is None for block in rea
 SLOW = [page for page in RUNNABLE if any(block.slow for block in read_blocks(page))]
 
 
+EMPTY = "<!-- starts in an empty folder -->"
+
+
 @pytest.fixture
 def folder(built, tmp_path, monkeypatch):
-    """A folder with a dataset `shards` and the export `export` that it was built from."""
+    """A folder with a dataset `shards`, the export `export` that it was built from, and this project as `project`."""
     for source, target in ((built.root, "shards"), (DatasetLayout(built.root).private, "shards.private")):
         shutil.copytree(source, tmp_path / target)
     (tmp_path / "export").symlink_to(built.export)
@@ -31,6 +34,10 @@ def folder(built, tmp_path, monkeypatch):
 
 
 def run_page(page, folder, *, slow):
+    if EMPTY in page.read_text(encoding="utf-8"):
+        shutil.rmtree(folder / "shards")
+        shutil.rmtree(folder / "shards.private")
+        (folder / "export").unlink()
     names: dict[str, object] = {"__name__": "__main__"}
     for block in read_blocks(page):
         if block.not_run is None and (slow or not block.slow):
