@@ -155,6 +155,16 @@ class Dataset:
         arrays = [pa.array([row[i] for row in rows], types[name]) for i, name in enumerate(names)]
         return pa.table(dict(zip(names, arrays, strict=True)))
 
+    def labels(self, task: str) -> dict[str, str]:
+        """The labels of a task by key, such as `{"04b6…": "present"}`; `radio labels import` brings them in.
+
+        Raises:
+            DatasetError: There is no such task; the message names those there are.
+        """
+        from radio_io.labels.store import load_labels
+
+        return load_labels(self.root, task)
+
     def _row(self, key: str) -> dict[str, Any] | None:
         if len(key) != 32 or not set(key) <= set("0123456789abcdef"):
             return None
