@@ -114,6 +114,9 @@ def command_lines(path: Path) -> list[CommandLine]:
             if joined.endswith("\\"):
                 joined = joined[:-1]
                 continue
+            if fenced and joined.count('"') % 2:
+                joined += " "
+                continue
             called = _COMMAND.search(joined)
             if called and not joined.lstrip().startswith("#"):
                 found.append(CommandLine(page=page_name(path), line=began, text=called[1]))
