@@ -1,7 +1,7 @@
 """The command tree of `radio` and its one place for errors and exit codes.
 
 Command modules import only typer and the standard library at module level: heavy packages are imported inside the
-command that needs them, so that `radio --help` answers at once (tests/policy/test_startup.py).
+command that needs them, so that `radio --help` answers at once (tests/policy/test_architecture.py).
 """
 
 import os
