@@ -29,7 +29,7 @@ from radio_io.dataset_file import DatasetFile, read_dataset_file
 from radio_io.errors import DatasetError, QueryError
 from radio_io.index.catalog import open_index
 from radio_io.index.query import select_rows
-from radio_io.index.schema import IMAGES
+from radio_io.index.schema import IMAGES, unknown_column
 from radio_io.layout import DatasetLayout
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class Dataset:
         names = IMAGES.names if columns is None else tuple(name.strip() for name in columns.split(","))
         for name in names:
             if name not in types:
-                raise QueryError(f"unknown column {name!r}; columns are {', '.join(IMAGES.names)}")
+                raise QueryError(unknown_column(name))
         with open_index(self.root) as connection:
             rows = list(select_rows(connection, where, names))
         arrays = [pa.array([row[i] for row in rows], types[name]) for i, name in enumerate(names)]
