@@ -234,3 +234,11 @@ def test_help_answers_at_once():
         radio("--help")
         times.append(time.perf_counter() - began)
     assert statistics.median(times) < 1.5
+
+
+def test_doctor_checks_the_installation_without_a_dataset(tmp_path):
+    done = radio("doctor", "--install", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert {"group", "name", "found", "verdict", "advice"} == set(found[0])
+    assert list(tmp_path.iterdir()) == []
