@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO ?= demo
 
-.PHONY: help demo test test-all check format clean install
+.PHONY: help demo test test-all check format docs clean install
 
 help:
 	@echo "make demo      whole way on bundled and synthetic DICOM: shards, query, pre-training, reconstructions"
 	@echo "make test      the quick tests (under 10 minutes on 2 cores)"
 	@echo "make test-all  all tests: kills, fuzz, compilation, ranks (under an hour)"
 	@echo "make check     format, lint and types"
+	@echo "make docs      docs/commands.md anew, from the help of the commands"
 	@echo "make clean     remove what the other targets made"
 
 install: $(STAMP)
@@ -41,6 +42,9 @@ check: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(STAMP)
+	$(BIN)/python -m radio_cli.reference > docs/commands.md.new && mv docs/commands.md.new docs/commands.md
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist .pytest_cache .ruff_cache .hypothesis

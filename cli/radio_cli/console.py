@@ -4,6 +4,7 @@ Comes in: values of the library. Goes out: text. Nothing here computes.
 """
 
 import json
+import os
 import sys
 import time
 from dataclasses import asdict, is_dataclass
@@ -12,6 +13,7 @@ from typing import Any, cast
 import typer
 
 PLAIN_INTERVAL_S = 10.0
+PIPE_WIDTH = 1000
 
 
 def emit_json(value: object) -> None:
@@ -62,7 +64,9 @@ def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
         table.add_column(column, justify="left" if position == 0 else "right")
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    # Who reads a pipe wants whole cells: rich would cut a table to 80 columns there.
+    width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else PIPE_WIDTH
+    Console(width=width).print(table)
 
 
 def print_counts(title: str, name: str, counts: dict[str, int]) -> None:

@@ -33,10 +33,18 @@ def doctor(
     verify: Annotated[
         bool, typer.Option("--verify", help="Read an epoch with the loader and compare it with the forecast.")
     ] = False,
+    install: Annotated[
+        bool, typer.Option("--install", help="Check packages, codecs, GPU, DALI, disk and limits; needs no dataset.")
+    ] = False,
     dataset: DatasetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure storage, decoding and model here; forecast images/s and data wait; say what to change."""
+    if install:
+        from radio_cli.doctor_install import show_installation
+
+        show_installation(as_json=as_json)
+        return
     from radio_cli.console import as_object, emit_json
     from radio_cli.project import dataset_root
     from radio_train.config import load_config

@@ -2,7 +2,7 @@
 
 import typer
 
-from radio_cli.options import DatasetOption, DryRunOption
+from radio_cli.options import DatasetOption, DryRunOption, JsonOption
 
 app = typer.Typer(help="The DuckDB index of a dataset.", no_args_is_help=True)
 
@@ -13,8 +13,9 @@ def index() -> None:
 
 
 @app.command(epilog="Example: radio index rebuild --dataset shards")
-def rebuild(dataset: DatasetOption = None, dry_run: DryRunOption = False) -> None:
+def rebuild(dataset: DatasetOption = None, dry_run: DryRunOption = False, as_json: JsonOption = False) -> None:
     """Build index.duckdb again from the records beside the shards."""
+    from radio_cli.console import emit_json
     from radio_cli.project import dataset_root
     from radio_io.dataset_file import read_dataset_file
     from radio_io.layout import DatasetLayout
@@ -22,8 +23,12 @@ def rebuild(dataset: DatasetOption = None, dry_run: DryRunOption = False) -> Non
 
     layout = DatasetLayout(dataset_root(dataset))
     content = read_dataset_file(layout.root)
-    if dry_run:
-        typer.echo(f"would build {layout.index} from {len(layout.record_paths())} records; nothing was written")
-        return
-    publish_index(layout, content)
-    typer.echo(f"wrote {layout.index} from {len(layout.record_paths())} records")
+    records = len(layout.record_paths())
+    if not dry_run:
+        publish_index(layout, content)
+    if as_json:
+        emit_json({"index": str(layout.index), "records": records, "written": not dry_run})
+    elif dry_run:
+        typer.echo(f"would build {layout.index} from {records} records; nothing was written")
+    else:
+        typer.echo(f"wrote {layout.index} from {records} records")

@@ -1,7 +1,7 @@
 """The command tree of `radio` and its one place for errors and exit codes.
 
 Command modules import only typer and the standard library at module level: heavy packages are imported inside the
-command that needs them, so that `radio --help` answers at once (tests/policy/test_startup.py).
+command that needs them, so that `radio --help` answers at once (tests/policy/test_architecture.py).
 """
 
 import os
@@ -27,7 +27,7 @@ from radio_cli import (
     synth,
     train,
 )
-from radio_io.errors import RadioError
+from radio_io.errors import RadioError, internal_error
 
 EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 usage, 3 finished but with rejects above --max-reject-rate."
 
@@ -78,11 +78,11 @@ def options(
 
 
 def main() -> None:
-    """Run the command line; a `RadioError` becomes one message and an exit code, never a traceback."""
+    """Run the command line; an error becomes one message and an exit code, never a traceback (but with `--debug`)."""
     try:
         app(prog_name="radio")
     except RadioError as error:
-        if os.environ.get("RADIO_DEBUG"):
+        if _debugging():
             raise
         typer.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
@@ -90,9 +90,26 @@ def main() -> None:
         typer.echo("interrupted; run the same command again to go on", err=True)
         sys.exit(130)
     except BrokenPipeError:
-        # The reader of our output has left (`radio query ... | head`): that is no failure of ours.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        _leave_pipe()
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # typer met it first
+            _leave_pipe()
+        raise
+    except Exception as error:
+        if _debugging():
+            raise
+        typer.echo(f"error: {internal_error(error).detail}; radio --debug shows the traceback", err=True)
+        sys.exit(1)
+
+
+def _debugging() -> bool:
+    return bool(os.environ.get("RADIO_DEBUG"))
+
+
+def _leave_pipe() -> None:
+    """The reader of our output has left (`radio query ... | head`): that is no failure of ours."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+    sys.exit(0)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,9 @@ def query(
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Write to this file instead of stdout.")] = None,
     count: Annotated[bool, typer.Option("--count", help="Print only the number of images.")] = False,
-    keys: Annotated[bool, typer.Option("--keys", help="Print only the keys, one a line, for `train --keys`.")] = False,
+    keys: Annotated[
+        bool, typer.Option("--keys", help="Print only the keys, one a line, for `train pretrain --keys`.")
+    ] = False,
     limit: Annotated[int | None, typer.Option("--limit", min=0, help="At most so many rows.")] = None,
     timeout_s: Annotated[float, typer.Option("--timeout", min=0.1, help="Stop a query after so many seconds.")] = 60.0,
     dataset: DatasetOption = None,

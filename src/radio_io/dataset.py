@@ -11,6 +11,8 @@ Example:
     >>> image = data["04b6…"]  # doctest: +SKIP
     >>> image.pixels.shape, image.metadata["region"]  # doctest: +SKIP
     ((2140, 1690), 'Knee')
+    >>> [image.key for image in data.images("split = 'val'")]  # doctest: +SKIP
+    ['1f20…', '77b0…']
 """
 
 from collections.abc import Iterator
@@ -27,7 +29,7 @@ from radio_io.dataset_file import DatasetFile, read_dataset_file
 from radio_io.errors import DatasetError, QueryError
 from radio_io.index.catalog import open_index
 from radio_io.index.query import select_rows
-from radio_io.index.schema import IMAGES
+from radio_io.index.schema import IMAGES, unknown_column
 from radio_io.layout import DatasetLayout
 
 if TYPE_CHECKING:
@@ -117,6 +119,18 @@ class Dataset:
         with open_index(self.root) as connection:
             return [key for (key,) in select_rows(connection, where, ("key",))]
 
+    def images(self, where: str | None = None) -> Iterator[Image]:
+        """The images for which an SQL predicate holds, one after the other, in the order of the shards.
+
+        Raises:
+            QueryError: The predicate is refused.
+            DatasetError: The bytes of an image are not those that were written.
+        """
+        with open_index(self.root) as connection:
+            for row in select_rows(connection, where, IMAGES.names):
+                metadata = dict(zip(IMAGES.names, row, strict=True))
+                yield Image(key=metadata["key"], pixels=self._pixels(metadata), metadata=metadata)
+
     def query(self, where: str | None = None, columns: str | None = None) -> "pa.Table":
         """The rows of images for which an SQL predicate holds, as an Arrow table (`.to_pandas()` where wanted).
 
@@ -135,11 +149,21 @@ class Dataset:
         names = IMAGES.names if columns is None else tuple(name.strip() for name in columns.split(","))
         for name in names:
             if name not in types:
-                raise QueryError(f"unknown column {name!r}; columns are {', '.join(IMAGES.names)}")
+                raise QueryError(unknown_column(name))
         with open_index(self.root) as connection:
             rows = list(select_rows(connection, where, names))
         arrays = [pa.array([row[i] for row in rows], types[name]) for i, name in enumerate(names)]
         return pa.table(dict(zip(names, arrays, strict=True)))
+
+    def labels(self, task: str) -> dict[str, str]:
+        """The labels of a task by key, such as `{"04b6…": "present"}`; `radio labels import` brings them in.
+
+        Raises:
+            DatasetError: There is no such task; the message names those there are.
+        """
+        from radio_io.labels.store import load_labels
+
+        return load_labels(self.root, task)
 
     def _row(self, key: str) -> dict[str, Any] | None:
         if len(key) != 32 or not set(key) <= set("0123456789abcdef"):

@@ -150,11 +150,65 @@ def test_info_bins_rejects_index_and_ls(built):
     assert len(json.loads(radio("shard", "ls", "--json", *dataset).stdout)) == built.summary.shards
 
 
-def test_a_closed_pipe_is_no_error(built):
-    script = f"{RADIO} query --format csv --dataset {built.root} | head -n 1"
-    done = subprocess.run(["bash", "-c", f"set -o pipefail; {script}"], capture_output=True, text=True, check=False)
-    assert done.stdout.startswith("key,split,region")
-    assert done.stderr == ""
+@pytest.mark.parametrize("arguments", ["query --format csv", "query --format json", "shard info", "--help"])
+def test_a_closed_pipe_is_no_error(built, arguments):
+    dataset = "" if arguments == "--help" else f"--dataset {built.root}"
+    script = f"set -o pipefail; {RADIO} {arguments} {dataset} | head -n 1"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == 1
+
+
+def test_a_mistake_of_the_program_is_one_message_without_its_values(tmp_path):
+    # What a command cannot have foreseen: the message names places of the code, never values, unless asked for.
+    code = (
+        "import radio_cli.query, radio_cli.main\n"
+        "import radio_io.index.query as module\n"
+        "def fail(*_): raise ZeroDivisionError('secret of a patient')\n"
+        "module.run_query = fail\n"
+        "radio_cli.main.main()"
+    )
+    for arguments, shown in ((["query"], False), (["--debug", "query"], True)):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False, cwd=tmp_path
+        )
+        assert done.returncode == 1
+        assert ("Traceback" in done.stderr, "secret" in done.stderr) == (shown, shown)
+        assert shown or done.stderr.startswith("error: ZeroDivisionError at ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["shard", "bild"], "Did you mean 'build'?"),
+        (["query", "--colums", "key"], "--columns"),
+        (["query", "true", "--columns", "key,regoin"], "unknown column 'regoin'; did you mean region?"),
+        (["train", "pretrain", "--set", "run.max_step=3", "--dry-run"], "did you mean run.max_steps?"),
+    ],
+)
+def test_suggests_what_was_meant(built, arguments, message):
+    done = radio(*arguments, cwd=built.root.parent)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_completes_in_a_shell():
+    def offered(line):
+        words = {"_RADIO_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+        return radio(**words).stdout.split()
+
+    assert offered("radio shard b") == ["build"]
+    assert "--columns" in offered("radio query --co")
+    assert "complete" in radio("--show-completion", "bash").stdout
+
+
+def test_tables_are_whole_in_a_pipe_and_without_colour(built):
+    done = radio("shard", "info", "--dataset", str(built.root), NO_COLOR="1")
+    assert "\x1b" not in done.stdout
+    assert "…" not in done.stdout
+    narrow = radio("shard", "info", "--dataset", str(built.root), COLUMNS="30")
+    assert narrow.returncode == 0
+    assert max(len(line) for line in narrow.stdout.splitlines() if line.startswith("│")) <= 30
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["query", "true", "--count"]])
@@ -180,3 +234,11 @@ def test_help_answers_at_once():
         radio("--help")
         times.append(time.perf_counter() - began)
     assert statistics.median(times) < 1.5
+
+
+def test_doctor_checks_the_installation_without_a_dataset(tmp_path):
+    done = radio("doctor", "--install", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert {"group", "name", "found", "verdict", "advice"} == set(found[0])
+    assert list(tmp_path.iterdir()) == []

@@ -1,7 +1,10 @@
 """The library surface: open a dataset, query it, read images, get stored values back."""
 
 import re
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 
+import duckdb
 import numpy as np
 import pydicom
 import pytest
@@ -21,8 +24,9 @@ from unit.dicom import make_dicom as make
 def test_reads_every_image(built):
     data = radio_io.open_dataset(built.root)
     assert len(data) == built.summary.images == len(data.keys())
-    for key in data.keys("split = 'test'"):
-        image = data[key]
+    assert [image.key for image in data.images("split = 'test'")] == data.keys("split = 'test'")
+    for image in data.images("split = 'test'"):
+        np.testing.assert_array_equal(image.pixels, data[image.key].pixels)
         assert image.pixels.shape == (image.metadata["rows"], image.metadata["columns"])
         assert image.pixels.dtype == np.uint16
         assert image.metadata["split"] == "test"
@@ -40,6 +44,19 @@ def test_answers_queries(built):
         data.query(columns="rowz")
     with pytest.raises(QueryError):
         data.keys("1=1) union all select")
+
+
+def test_answers_several_at_a_time_and_beside_a_connection_of_others(built, tmp_path):
+    root = tmp_path / "it's a dataset"
+    shutil.copytree(built.root, root)
+    data = radio_io.open_dataset(root)
+    keys = data.keys()[:12]
+    others = duckdb.connect(str(root / "index.duckdb"), read_only=True)
+    with others, ThreadPoolExecutor(4) as pool:
+        assert [image.key for image in pool.map(data.__getitem__, keys)] == keys
+        first = next(data.images())
+        assert first.key in data
+        assert others.execute("SELECT count(*) FROM images").fetchall() == [(len(data),)]
 
 
 def test_knows_its_keys(built):

@@ -23,13 +23,18 @@ STORAGE_VERSION = "v1.4.0"
 RECORDS_AT_ONCE = 5_000
 BUILD_MEMORY = "256MB"
 """What DuckDB may hold while an index is built; the rest goes to a temporary folder beside it."""
-LOCKED_DOWN = {
-    "enable_external_access": False,
+CLOSED = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
     "allow_community_extensions": False,
-    "max_temp_directory_size": "0B",
 }
+LOCKED_DOWN = (  # once the file is attached; the last one locks the others
+    "enable_external_access = false",
+    "max_temp_directory_size = '0B'",
+    "enable_progress_bar = false",
+    "python_enable_replacements = false",
+    "lock_configuration = true",
+)
 
 
 def build_index(layout: DatasetLayout, rejects: Iterable[tuple[str, str, int]]) -> str:
@@ -66,16 +71,19 @@ def open_index(root: Path, *, memory: str = "1GB", threads: int = 2) -> duckdb.D
     path = DatasetLayout(root).index
     if not path.exists():
         raise DatasetError(f"no index {path}; build the dataset, or run: radio index rebuild")
+    # An instance of its own, in memory: one that holds the file itself is shared by the whole process, and a second
+    # connection, of ours or of a notebook, finds its settings locked (DuckDB 2.0.1).
+    connection = duckdb.connect(":memory:", config={**CLOSED, "memory_limit": memory, "threads": threads})
     try:
-        connection = duckdb.connect(
-            str(path), read_only=True, config={**LOCKED_DOWN, "memory_limit": memory, "threads": threads}
-        )
+        connection.execute(f"ATTACH {_quoted(str(path))} AS dataset (READ_ONLY)")
+        connection.execute("USE dataset")
+        connection.execute("DETACH memory")
     except duckdb.Error as error:
+        connection.close()
         reason = str(error).splitlines()[0]
         raise DatasetError(f"cannot open {path}: {reason}; run: radio index rebuild") from None
-    connection.execute("SET enable_progress_bar = false")
-    connection.execute("SET python_enable_replacements = false")
-    connection.execute("SET lock_configuration = true")
+    for setting in LOCKED_DOWN:
+        connection.execute(f"SET {setting}")
     return connection
 
 

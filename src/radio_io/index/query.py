@@ -23,7 +23,7 @@ from radio_io import atomic
 from radio_io.errors import QueryError
 from radio_io.index.catalog import open_index
 from radio_io.index.gate import checked_predicate, checked_select
-from radio_io.index.schema import TABLES
+from radio_io.index.schema import TABLES, unknown_column
 
 DEFAULT_COLUMNS = "key, split, region, laterality, view_position, rows, columns, bits_stored, modality, shard_id"
 ROWS_AT_ONCE = 1_000
@@ -118,7 +118,7 @@ def _columns(request: Request) -> str:
     names = [name.strip() for name in request.columns.split(",")]
     for name in names:
         if name not in known:
-            raise QueryError(f"unknown column {name!r} in --columns; columns are {', '.join(known)}")
+            raise QueryError(unknown_column(name))
     return ", ".join(f'"{name}"' for name in names)
 
 

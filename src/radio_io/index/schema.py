@@ -5,6 +5,7 @@ order in which they are stored. Types are DuckDB's; Arrow's follow from them in 
 counts rows must start without pyarrow. The order of columns is part of the format: new ones go to the end.
 """
 
+import difflib
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,6 +33,18 @@ class Table:
     def names(self) -> tuple[str, ...]:
         """The names of the columns, in stored order."""
         return tuple(column.name for column in self.columns)
+
+
+def unknown_column(name: str) -> str:
+    """What a message says about a column that the table `images` does not have.
+
+    Example:
+        >>> unknown_column("regoin")
+        "unknown column 'regoin'; did you mean region?"
+    """
+    close = difflib.get_close_matches(name.lower(), TABLES["images"].names, 1)
+    hint = f"did you mean {close[0]}?" if close else f"columns are {', '.join(TABLES['images'].names)}"
+    return f"unknown column {name!r}; {hint}"
 
 
 def _columns(text: str) -> tuple[Column, ...]:

@@ -8,14 +8,24 @@ be meant, with a `UsageError`.
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from numpy.typing import NDArray
 
 from radio_io.errors import UsageError
 from radio_io.loading.reading import ReadConfig
 
-ArrayT = TypeVar("ArrayT")
+ArrayT = TypeVar("ArrayT", bound="HasShape")
+
+
+class HasShape(Protocol):
+    """An array of NumPy or a tensor of torch."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of its axes."""
+        ...
+
 
 RESOLUTIONS = {"1": 0, "1/2": 1, "1/4": 2, "1/8": 3}
 """What `--resolution` accepts, and how many times each halves the image."""
@@ -109,7 +119,7 @@ def _at_least(name: str, found: int, least: int) -> None:
         raise UsageError(f"found {name}={found}, expected at least {least}")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class Pack(Generic[ArrayT]):
     """Some images of a step, as rows of patches in arrays whose shapes stay the same (`packed`).
 
@@ -154,6 +164,13 @@ class Pack(Generic[ArrayT]):
     step_masked: int
     is_last_of_step: bool
     wait_s: float = 0.0
+
+    def __repr__(self) -> str:
+        rows, pixels = self.patches.shape
+        return (
+            f"<Pack {self.pack_index} of {self.packs_in_step}, epoch {self.epoch}, step {self.step}: "
+            f"{self.num_images} images in {rows:,} rows of {pixels:,} pixels>"
+        )
 
 
 NumpyPack: TypeAlias = Pack[NDArray[Any]]

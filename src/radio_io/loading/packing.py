@@ -44,7 +44,7 @@ def pack_step(token_counts: NDArray[np.int64], budget: int, max_images: int) -> 
     """
     if len(token_counts) and int(token_counts.max()) > budget:
         raise UsageError(
-            f"an image has {int(token_counts.max())} tokens, the budget is {budget}; raise loader.token_budget, "
+            f"an image has {int(token_counts.max())} tokens, the budget is {budget}; raise data.token_budget, "
             'or leave large images out, for example with --where "rows * columns < 4000000"'
         )
     counts = [int(count) for count in token_counts]

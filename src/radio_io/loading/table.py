@@ -24,7 +24,7 @@ Rows: TypeAlias = NDArray[np.int64]
 """Row numbers of an `ImageTable`."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class ImageTable:
     """One row an image, sorted by shard and by place in it.
 
@@ -68,6 +68,9 @@ class ImageTable:
 
     def __len__(self) -> int:
         return len(self.shards)
+
+    def __repr__(self) -> str:
+        return f"<ImageTable: {len(self):,} images in {len(self.shard_ids):,} shards, {self.codec}>"
 
     def key(self, row: int) -> str:
         """The key of a row, 32 hexadecimal digits."""

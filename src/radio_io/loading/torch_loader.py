@@ -125,6 +125,12 @@ class PackLoader:
         if self.cache is not None:
             self.cache.close()
 
+    def __repr__(self) -> str:
+        return (
+            f"<PackLoader: {self.num_images:,} images, {self.steps_per_epoch:,} steps an epoch of "
+            f"{self._start.step_images:,} images, rank {self._rank} of {self._world_size}>"
+        )
+
     def __enter__(self) -> Self:
         return self
 

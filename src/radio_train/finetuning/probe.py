@@ -105,6 +105,8 @@ def read_vectors(path: Path, column: str) -> tuple[list[str], Numbers]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if not path.exists():
+        raise UsageError(f"{path} does not exist; write vectors with: radio train embed RUN --out {path.name}")
     try:
         table = pq.read_table(path, columns=["key", column])
         keys: list[str] = table["key"].to_pylist()
