@@ -1,7 +1,8 @@
 """Lists the files below the sources, without opening any but archives.
 
-Comes in: files, archives and folders. Goes out: `FoundFile`s in a fixed order, one at a time, and an `UnusablePath` for
-what cannot be a file to read. Refuses nothing: a folder that vanishes or may not be read costs that folder only.
+Comes in: files, archives, folders and URLs. Goes out: `FoundFile`s in a fixed order, one at a time, and an
+`UnusablePath` for what cannot be a file to read. Refuses nothing: a folder that vanishes or may not be read
+costs that folder only.
 
 Memory is bounded by the entries of one folder on each level, not by the number of files. Names that are no UTF-8 come
 as Python's surrogate escapes, which every function of `os` takes back. The order within a folder is that of the names'
@@ -16,10 +17,12 @@ from pathlib import Path
 
 from radio_io.dicom.source import kind_of_file, rejected
 from radio_io.errors import ImageRejectedError, RejectReason
+from radio_io.object_store import is_url
 from radio_io.sources.archive_names import archive_beside, archive_format
 from radio_io.sources.archives import find_members
-from radio_io.sources.content import open_file
 from radio_io.sources.found import Found, FoundFile, ListedArchive, UnusablePath
+from radio_io.sources.remote import walk_url
+from radio_io.sources.whole import open_whole
 
 __all__ = ["Archives", "Found", "FoundFile", "ListedArchive", "UnusablePath", "walk_sources"]
 
@@ -54,7 +57,8 @@ def walk_sources(sources: Sequence[str | Path], archives: Archives | None = None
     """
     linked: set[tuple[int, int]] = set()
     for source in sources:
-        for found in _walk(os.fspath(source), linked):
+        path = os.fspath(source)
+        for found in walk_url(path) if is_url(path) else _walk(path, linked):
             if archives is not None and isinstance(found, FoundFile) and archive_format(found.path) is not None:
                 yield from _members(found, archives)
             else:
@@ -65,7 +69,7 @@ def _members(found: FoundFile, archives: Archives) -> Iterator[Found]:
     if archives.is_known(found.path, found.size_bytes, found.modified_ns):
         return
     try:
-        with open_file(found.path) as content:
+        with open_whole(found.path) as content:
             yield from find_members(found.path, content, archives.folder)
     except ImageRejectedError as error:
         yield UnusablePath(path=found.path, reason=error.reason, detail=error.detail)

@@ -26,6 +26,7 @@ from radio_io.sources.member_content import StoredContent
 from radio_io.sources.members import NO_CRC32, Member, MemberTable, Packing, UnusableMember
 from radio_io.sources.spool import is_damaged, remove_spooled, spooled
 from radio_io.sources.tar_archive import list_tar
+from radio_io.sources.whole import open_whole
 from radio_io.sources.zip_archive import data_offset, list_zip
 
 SPOOL_NAME: Final = "spool"
@@ -73,7 +74,7 @@ def unpack_compressed(paths: Iterable[str], folder: Path) -> None:
             if archive_format(archive) not in SEQUENTIAL or archive in tried:
                 continue
             tried.add(archive)
-            with suppress(ImageRejectedError), open_file(archive) as content:
+            with suppress(ImageRejectedError), open_whole(archive) as content:
                 _list(archive, content, folder)
 
 
