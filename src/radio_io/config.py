@@ -13,6 +13,7 @@ from radio_io.cluster import is_cluster
 from radio_io.codecs.registry import get_codec
 from radio_io.errors import ConfigError
 from radio_io.layout import Split
+from radio_io.object_store import is_url, require_no_secret
 from radio_io.sharding.bins import DEFAULT_NOTATION, Bins
 
 FILE_SECONDS: Final = 5.0
@@ -139,6 +140,9 @@ class BuildConfig:
     worker_memory_bytes: int = 6 << 30
 
     def __post_init__(self) -> None:
+        for source in self.sources:
+            if is_url(source):
+                require_no_secret(source)
         get_codec(self.codec)
         is_cluster(self.executor)
         _set_choice(self, "render", RenderMode)

@@ -60,6 +60,7 @@ class RejectReason(StrEnum):
     VANISHED = "VANISHED"
     CHANGED_WHILE_READING = "CHANGED_WHILE_READING"
     SYMLINK_LOOP = "SYMLINK_LOOP"
+    BAD_ARCHIVE = "BAD_ARCHIVE"
     # reading the header
     NOT_DICOM = "NOT_DICOM"
     BAD_HEADER = "BAD_HEADER"

@@ -90,6 +90,11 @@ class DatasetLayout:
         return self.private / "plan"
 
     @property
+    def archives_dir(self) -> Path:
+        """Where the members of archives lie, and compressed archives unpacked while they are read."""
+        return self.private / "archives"
+
+    @property
     def rejects_dir(self) -> Path:
         """Rejected files with their paths and reasons: Parquet files, of the scan, the plan and each shard."""
         return self.private / "rejects"

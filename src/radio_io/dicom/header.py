@@ -82,7 +82,7 @@ def read_header(path: str | Path, context: HeaderContext) -> HeaderRecord:
     Raises:
         ImageRejectedError: the file cannot be read, is not DICOM, or is no image that is wanted.
     """
-    return header_record(read_before_pixels(path), context)
+    return header_record(read_before_pixels(path, context.archives), context)
 
 
 def header_record(parsed: ParsedFile, context: HeaderContext) -> HeaderRecord:

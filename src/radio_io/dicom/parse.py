@@ -5,7 +5,6 @@ can be told, a deflated dataset that grows without bound, and every failure of t
 """
 
 import hashlib
-import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,12 +30,14 @@ from radio_io.dicom.elements import (
 )
 from radio_io.dicom.encoding import Syntax, SyntaxSource, settle_syntax, usable_uid
 from radio_io.dicom.signatures import SEARCHED_BYTES, find_displaced_start, foreign_format
-from radio_io.dicom.source import WINDOW_BYTES, ByteSource, open_regular, read_at
+from radio_io.dicom.source import WINDOW_BYTES, ByteSource
 from radio_io.errors import ImageRejectedError, RejectReason
 from radio_io.privacy.attributes import ALLOWED_TAGS
+from radio_io.sources.content import MAX_FILE_BYTES as MAX_FILE_BYTES  # the limit of `read_file`
+from radio_io.sources.content import Content
+from radio_io.sources.inflate import GZIP_MAGIC, GzipContent, gunzip
+from radio_io.sources.opening import open_content
 
-# The largest stitched radiographs have about 200 MB; a worker must stay below 1.5 GB with its copy of the pixels.
-MAX_FILE_BYTES: Final = 384 << 20
 MAX_INFLATED_BYTES: Final = 256 << 20
 MAX_INFLATED_HEADER_BYTES: Final = 16 << 20
 # Only UIDs are read of it; its private information may be of any size.
@@ -78,14 +79,16 @@ class _Labels:
     media_storage_sop_class: str | None
 
 
-def read_file(source: str | Path | bytes) -> ParsedFile:
-    """The whole file, read once, pixel data included.
+def read_file(source: str | Path | bytes, archives: Path | None = None) -> ParsedFile:
+    """The whole file, read once, pixel data included; a gzip file is what is in it.
+
+    `archives` is where tables of archives lie; without it, members of archives are not looked for.
 
     Raises:
         ImageRejectedError: VANISHED, UNREADABLE, EMPTY_FILE, CHANGED_WHILE_READING, TOO_LARGE, NOT_DICOM,
-            NO_TRANSFER_SYNTAX, BAD_HEADER or DECOMPRESSION_BOMB.
+            NO_TRANSFER_SYNTAX, BAD_HEADER, BAD_ARCHIVE or DECOMPRESSION_BOMB.
     """
-    data = source if isinstance(source, bytes) else _read_all(source)
+    data = source if isinstance(source, bytes) else _read_all(source, archives)
     if not data:
         raise ImageRejectedError(RejectReason.EMPTY_FILE, "0 bytes")
     labels, syntax = _settle(ByteSource(data))
@@ -99,41 +102,45 @@ def read_file(source: str | Path | bytes) -> ParsedFile:
     return parsed
 
 
-def read_before_pixels(path: str | Path) -> ParsedFile:
+def read_before_pixels(path: str | Path, archives: Path | None = None) -> ParsedFile:
     """The allow-listed attributes of a file; pixel data is not read, large elements are skipped.
 
     Raises:
         ImageRejectedError: as `read_file`, but for TOO_LARGE.
     """
-    with open_regular(path) as (descriptor, status):
-        first = read_at(descriptor, 0, min(WINDOW_BYTES, status.st_size))
-        source = ByteSource(first, size=status.st_size, descriptor=descriptor)
+    with open_content(path, archives) as packed:
+        content, first = _first_window(packed)
+        source = ByteSource(first, size=content.size, read=content.read)
         labels, syntax = _settle(source)
         body = _body(source, labels.position, syntax, MAX_INFLATED_HEADER_BYTES)
         found = scan(body.source, body.position, syntax.encoding, wanted=_WANTED)
         if found.pixels is None:
             _refuse_bomb(body, MAX_INFLATED_HEADER_BYTES)
-        digest = None if _has_instance_uid(found) else _digest(descriptor, status.st_size)
+        digest = None if _has_instance_uid(found) else _digest(content)
         return _parsed(found, labels, syntax, digest=digest)
 
 
-def _read_all(path: str | Path) -> bytes:
-    with open_regular(path) as (descriptor, before):
-        if before.st_size > MAX_FILE_BYTES:
-            detail = f"{before.st_size} bytes, at most {MAX_FILE_BYTES} are read"
-            raise ImageRejectedError(RejectReason.TOO_LARGE, detail)
-        data = read_at(descriptor, 0, before.st_size)
-        after = os.fstat(descriptor)
-        if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-            detail = f"{before.st_size} bytes before reading, {after.st_size} after, or touched meanwhile"
-            raise ImageRejectedError(RejectReason.CHANGED_WHILE_READING, detail)
-        return data
+def _first_window(content: Content) -> tuple[Content, bytes]:
+    """The content, unpacked where it is a gzip file, and its first bytes."""
+    first = content.read(0, min(WINDOW_BYTES, content.size))
+    if not first.startswith(GZIP_MAGIC):
+        return content, first
+    unpacked = GzipContent(content)
+    if unpacked.size == 0:
+        raise ImageRejectedError(RejectReason.EMPTY_FILE, "0 bytes in a gzip file")
+    return unpacked, unpacked.read(0, min(WINDOW_BYTES, unpacked.size))
 
 
-def _digest(descriptor: int, size: int) -> str:
+def _read_all(path: str | Path, archives: Path | None) -> bytes:
+    with open_content(path, archives) as content:
+        data = content.read_all()
+        return gunzip(data) if data.startswith(GZIP_MAGIC) else data
+
+
+def _digest(content: Content) -> str:
     digest = hashlib.sha256()
-    for position in range(0, size, 1 << 20):
-        digest.update(read_at(descriptor, position, min(1 << 20, size - position)))
+    for position in range(0, content.size, 1 << 20):
+        digest.update(content.read(position, min(1 << 20, content.size - position)))
     return digest.hexdigest()
 
 

@@ -5,6 +5,7 @@ Comes in: nothing. Goes out: `HeaderContext`, `HeaderRecord`, and the protocol o
 
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import Literal, Protocol
 
 from pydicom.dataset import Dataset
@@ -54,6 +55,7 @@ class HeaderContext:
     """What the header stage needs beside the file; pickles to worker processes.
 
     `modalities` None takes all. `frames` says what becomes of a file with several: "first" and "all" let it pass.
+    `archives` is the folder with the tables of archives.
     """
 
     pseudonyms: Pseudonymizer
@@ -62,6 +64,7 @@ class HeaderContext:
     modalities: frozenset[str] | None = DEFAULT_MODALITIES
     allow_burned_in: bool = False
     frames: Literal["reject", "first", "all"] = "reject"
+    archives: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

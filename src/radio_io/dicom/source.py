@@ -1,13 +1,13 @@
 """The bytes of a file as the parser sees them: all at once, or through a window that moves forward.
 
-Comes in: an open descriptor or bytes. Goes out: `ByteSource`. Refuses a file that shrinks while it is read, and
-translates errors of the file system into rejects.
+Comes in: bytes, or a function that reads at positions. Goes out: `ByteSource`. Refuses a file that
+shrinks while it is read, and translates errors of the file system into rejects.
 """
 
 import errno
 import os
 import stat
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from radio_io.errors import ImageRejectedError, RejectReason
@@ -23,27 +23,29 @@ _VANISHED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ESTALE})
 class ByteSource:
     """Random access to bytes: `buffer` holds those from `start` on, `load` moves it.
 
-    Without a descriptor everything is in `buffer`. `size` is the length that positions are checked against.
+    Without `read` everything is in `buffer`. `size` is the length that positions are checked against.
     `steps_left` bounds the work of whoever walks through the bytes.
     """
 
-    __slots__ = ("_descriptor", "buffer", "size", "start", "steps_left")
+    __slots__ = ("_read", "buffer", "size", "start", "steps_left")
 
-    def __init__(self, buffer: bytes, *, size: int | None = None, descriptor: int | None = None) -> None:
+    def __init__(
+        self, buffer: bytes, *, size: int | None = None, read: Callable[[int, int], bytes] | None = None
+    ) -> None:
         self.buffer = buffer
         self.start = 0
         self.size = len(buffer) if size is None else size
         self.steps_left = MAX_STEPS
-        self._descriptor = descriptor
+        self._read = read
 
     def load(self, position: int, count: int) -> int:
         """Bring `count` bytes from `position` on into the buffer, fewer at the end; returns their index there."""
         index = position - self.start
         if index >= 0 and index + count <= len(self.buffer):
             return index
-        if self._descriptor is None:
+        if self._read is None:
             return index
-        self.buffer = read_at(self._descriptor, position, min(max(count, WINDOW_BYTES), max(self.size - position, 0)))
+        self.buffer = self._read(position, min(max(count, WINDOW_BYTES), max(self.size - position, 0)))
         self.start = position
         return 0
 
@@ -54,7 +56,7 @@ class ByteSource:
 
     def view(self, position: int, count: int) -> memoryview:
         """The same without a copy, of a source that is in memory as a whole."""
-        assert self._descriptor is None, "a window moves on"
+        assert self._read is None, "a window moves on"
         return memoryview(self.buffer)[position : position + count]
 
 

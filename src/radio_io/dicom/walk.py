@@ -1,7 +1,8 @@
-"""Lists the files below the sources, without opening any.
+"""Lists the files below the sources, without opening any but archives.
 
-Comes in: files and folders. Goes out: `FoundFile`s in a fixed order, one at a time, and an `UnusablePath` for what
-cannot be a file to read. Refuses nothing: a folder that vanishes or may not be read costs that folder only.
+Comes in: files, archives, folders and URLs. Goes out: `FoundFile`s in a fixed order, one at a time, and an
+`UnusablePath` for what cannot be a file to read. Refuses nothing: a folder that vanishes or may not be read
+costs that folder only.
 
 Memory is bounded by the entries of one folder on each level, not by the number of files. Names that are no UTF-8 come
 as Python's surrogate escapes, which every function of `os` takes back. The order within a folder is that of the names'
@@ -10,33 +11,31 @@ bytes, files and subfolders together, so it does not depend on the file system o
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from radio_io.dicom.source import kind_of_file, rejected
 from radio_io.errors import ImageRejectedError, RejectReason
+from radio_io.object_store import is_url
+from radio_io.sources.archive_names import archive_beside, archive_format
+from radio_io.sources.archives import find_members
+from radio_io.sources.found import Found, FoundFile, ListedArchive, UnusablePath
+from radio_io.sources.remote import walk_url
+from radio_io.sources.whole import open_whole
+
+__all__ = ["Archives", "Found", "FoundFile", "ListedArchive", "UnusablePath", "walk_sources"]
 
 # A chain of folders deeper than this is damage or a trap; PACS exports have about five levels.
 MAX_DEPTH = 256
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FoundFile:
-    """A regular file (links are followed) as the walk saw it."""
+class Archives:
+    """How archives are met: where the tables of their members go, and which need not be listed again."""
 
-    path: str
-    size_bytes: int
-    modified_ns: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class UnusablePath:
-    """A path that is no file to read; `detail` holds no path."""
-
-    path: str
-    reason: RejectReason
-    detail: str
+    folder: Path
+    is_known: Callable[[str, int, int], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +47,32 @@ class _Folder:
     entries: Iterator[str]
 
 
-def walk_sources(sources: Sequence[str | Path]) -> Iterator[FoundFile | UnusablePath]:
+def walk_sources(sources: Sequence[str | Path], archives: Archives | None = None) -> Iterator[Found]:
     """Every file below `sources`, source by source, sorted within each folder.
 
     A folder that is reached again from inside itself gives SYMLINK_LOOP, and one that a second link leads to DUPLICATE:
     links among few folders can make more paths than there are atoms. A file that is reached twice is given twice:
-    whether it is a duplicate is decided by its content.
+    whether it is a duplicate is decided by its content. With `archives` the members of an archive come in its place,
+    those of a known one not at all; without, it is a file like any other.
     """
     linked: set[tuple[int, int]] = set()
     for source in sources:
-        yield from _walk(os.fspath(source), linked)
+        path = os.fspath(source)
+        for found in walk_url(path) if is_url(path) else _walk(path, linked):
+            if archives is not None and isinstance(found, FoundFile) and archive_format(found.path) is not None:
+                yield from _members(found, archives)
+            else:
+                yield found
+
+
+def _members(found: FoundFile, archives: Archives) -> Iterator[Found]:
+    if archives.is_known(found.path, found.size_bytes, found.modified_ns):
+        return
+    try:
+        with open_whole(found.path) as content:
+            yield from find_members(found.path, content, archives.folder)
+    except ImageRejectedError as error:
+        yield UnusablePath(path=found.path, reason=error.reason, detail=error.detail)
 
 
 def _walk(root: str, linked: set[tuple[int, int]]) -> Iterator[FoundFile | UnusablePath]:
@@ -100,6 +115,10 @@ def _open_folder(
 ) -> UnusablePath | _Folder:
     if any(folder.identity == identity for folder in opened):
         return UnusablePath(path=path, reason=RejectReason.SYMLINK_LOOP, detail="the folder contains itself")
+    archive = archive_beside(path)
+    if archive is not None and os.path.isfile(archive):  # noqa: PTH113 - as below
+        detail = "named as the members of the archive beside it are: rename the folder"
+        return UnusablePath(path=path, reason=RejectReason.UNREADABLE, detail=detail)
     if len(opened) >= MAX_DEPTH:
         detail = f"folders nested deeper than {MAX_DEPTH} levels"
         return UnusablePath(path=path, reason=RejectReason.UNREADABLE, detail=detail)

@@ -29,7 +29,7 @@ from radio_io.privacy.pseudonyms import Pseudonymizer
 from radio_io.privacy.tombstones import read_tombstones
 from radio_io.progress import Progress
 from radio_io.sharding.dispatch import dispatch
-from radio_io.sharding.plan import extend_plan, plan_parts, plan_rejects
+from radio_io.sharding.plan import extend_plan, plan_parts, plan_rejects, planned_shards
 from radio_io.sharding.retry import finish_retry, request_retry
 from radio_io.sharding.sample import SampleContext, header_context, sample_context
 from radio_io.sharding.scan import scan_sources
@@ -37,6 +37,7 @@ from radio_io.sharding.scan_table import ScanSummary, summarize_scan
 from radio_io.sharding.shard_unit import ShardReceipt, build_shard
 from radio_io.sharding.suspects import recover_shard
 from radio_io.sharding.waves import find_missing, plans_of_wave
+from radio_io.sources.archives import remove_unpacked, unpack_compressed
 
 FREE_SPACE_SHARE = 0.7  # encoded bytes a source byte, at worst about the source's own size for compressed sources
 
@@ -91,7 +92,9 @@ def scan(config: BuildConfig, progress: Progress) -> ScanSummary:
     layout = DatasetLayout(config.dataset)
     with locked(layout):
         finish_retry(layout)
-        return scan_sources(config, header_context(config, pseudonyms), progress)
+        summary = scan_sources(config, header_context(config, pseudonyms), progress)
+        remove_unpacked(layout.archives_dir)
+        return summary
 
 
 def build_dataset(
@@ -197,6 +200,8 @@ def _prepare(
 def _publish(layout: DatasetLayout, facts: DatasetFile, summary: BuildSummary) -> None:
     """Publish the index of what is finished, and sum it up."""
     published = publish_index(layout, facts)
+    if not summary.missing_shards:
+        remove_unpacked(layout.archives_dir)
     scanned = summarize_scan(layout)
     summary.found, summary.extra_frames = scanned.found, scanned.extra_frames
     _add_totals(summary, published)
@@ -227,6 +232,8 @@ def _build_missing(
 ) -> None:
     missing = find_missing(layout, config.task)
     atomic.require_free_space(layout.root, int(FREE_SPACE_SHARE * missing.size_bytes))
+    planned = (plan for plan in planned_shards(layout) if plan.shard_id in missing.waves)
+    unpack_compressed((file.path for plan in planned for file in plan.files), layout.archives_dir)
     progress.start("build", total=missing.files, unit="files")
     built = 0
     with graceful_interrupt() as interruption:

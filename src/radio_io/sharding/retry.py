@@ -20,7 +20,7 @@ from radio_io import atomic
 from radio_io.errors import RejectReason, UsageError
 from radio_io.layout import DatasetLayout
 from radio_io.sharding.plan import plan_parts
-from radio_io.sharding.scan_table import drop_rows, read_parts, scan_parts
+from radio_io.sharding.scan_table import LISTED_ARCHIVE, drop_rows, read_parts, scan_parts
 
 _DECIDED = {
     RejectReason.TOO_LARGE: "the bins of a dataset do not change; build another dataset with a larger bin",
@@ -65,9 +65,12 @@ def finish_retry(layout: DatasetLayout) -> int:
     rejected = frozenset(path for each in lists for path in _paths_rejected_for(each, reasons))
     paths = rejected - _with_several_frames(layout, rejected)
 
+    # Archives are listed again: their members among the files are found by nothing else.
+    again = reasons | {LISTED_ARCHIVE, RejectReason.BAD_ARCHIVE}
+
     def is_tried_again(table: pa.Table) -> NDArray[np.bool_]:
         pairs = zip(table["path"].to_pylist(), table["reason"].to_pylist(), strict=True)
-        return np.array([path in paths or reason in reasons for path, reason in pairs], np.bool_)
+        return np.array([path in paths or reason in again for path, reason in pairs], np.bool_)
 
     dropped = drop_rows(layout, is_tried_again)
     for table in (*(layout.plan_dir / name for name in plan_parts(layout)), *lists):

@@ -73,6 +73,7 @@ def header_context(config: BuildConfig, pseudonyms: Pseudonymizer) -> HeaderCont
         modalities=config.modalities,
         allow_burned_in=config.allow_burned_in,
         frames=config.frames.value,
+        archives=DatasetLayout(config.dataset).archives_dir,
     )
 
 

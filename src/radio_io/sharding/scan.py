@@ -19,13 +19,14 @@ from radio_io import atomic
 from radio_io.config import BuildConfig
 from radio_io.dicom.header import HeaderContext, HeaderRecord, header_record, read_before_pixels, unmapped_region
 from radio_io.dicom.regions import UNKNOWN
-from radio_io.dicom.walk import FoundFile, UnusablePath, walk_sources
+from radio_io.dicom.walk import Archives, Found, ListedArchive, UnusablePath, walk_sources
 from radio_io.errors import ImageRejectedError, internal_error
 from radio_io.executors import UnitFailure, run_units
 from radio_io.layout import DatasetLayout
 from radio_io.progress import Progress
 from radio_io.sharding.dispatch import dispatch
 from radio_io.sharding.scan_table import (
+    LISTED_ARCHIVE,
     SAME_AS_BEFORE,
     KnownFiles,
     ScanRow,
@@ -50,12 +51,15 @@ def scan_sources(config: BuildConfig, context: HeaderContext, progress: Progress
     """
     layout = DatasetLayout(config.dataset)
     atomic.make_folder(layout.scan_dir, mode=0o700)
-    atomic.remove_leftovers(layout.scan_dir)
+    atomic.make_folder(layout.archives_dir, mode=0o700)
+    for folder in (layout.scan_dir, layout.archives_dir):
+        atomic.remove_leftovers(folder)
     known = KnownFiles(layout)
     rows: list[ScanRow] = []
     new = 0
     progress.start("scan", total=None, unit="files")
-    chunks = _chunks(walk_sources(config.sources), known)
+    archives = Archives(folder=layout.archives_dir, is_known=known.has)
+    chunks = _chunks(walk_sources(config.sources, archives), known)
     function = partial(scan_chunk, context)
     timeout_s = config.file_timeout_s + CHUNK_FILES
     for outcome in dispatch(config, function, chunks, timeout_s=timeout_s):
@@ -63,8 +67,9 @@ def scan_sources(config: BuildConfig, context: HeaderContext, progress: Progress
         if isinstance(result, UnitFailure):
             result = _one_by_one(outcome.unit, context, config)
         rows.extend(result)
-        new += len(result)
-        progress.advance(len(result), size_bytes=sum(row.size_bytes for row in result))
+        files = [row for row in result if row.reason != LISTED_ARCHIVE]
+        new += len(files)
+        progress.advance(len(files), size_bytes=sum(row.size_bytes for row in files))
         if len(rows) >= FILES_A_PART:
             _add(layout, rows, known)
             rows = []
@@ -76,7 +81,7 @@ def scan_sources(config: BuildConfig, context: HeaderContext, progress: Progress
     return summary
 
 
-def scan_chunk(context: HeaderContext, chunk: tuple[FoundFile | UnusablePath, ...]) -> list[ScanRow]:
+def scan_chunk(context: HeaderContext, chunk: tuple[Found, ...]) -> list[ScanRow]:
     """The rows of some files: a unit of work."""
     return [_scan_file(context, found) for found in chunk]
 
@@ -123,12 +128,14 @@ def _number_of_images(header: HeaderRecord, context: HeaderContext, size_bytes: 
     return frames if context.frames == "all" and frames * LEAST_FRAME_BYTES <= size_bytes else 1
 
 
-def _scan_file(context: HeaderContext, found: FoundFile | UnusablePath) -> ScanRow:
-    if isinstance(found, UnusablePath):
-        return ScanRow(path=found.path, size_bytes=0, modified_ns=0, reason=found.reason.value, detail=found.detail)
+def _scan_file(context: HeaderContext, found: Found) -> ScanRow:
     place: dict[str, Any] = {"path": found.path, "size_bytes": found.size_bytes, "modified_ns": found.modified_ns}
+    if isinstance(found, ListedArchive):
+        return ScanRow(**place, reason=LISTED_ARCHIVE)
+    if isinstance(found, UnusablePath):
+        return ScanRow(**place, reason=found.reason.value, detail=found.detail)
     try:
-        parsed = read_before_pixels(found.path)
+        parsed = read_before_pixels(found.path, context.archives)
         header = header_record(parsed, context)
         unmapped = unmapped_region(parsed, context) if header.region == UNKNOWN else None
     except ImageRejectedError as error:
@@ -154,22 +161,18 @@ def _rejected(place: dict[str, Any], error: ImageRejectedError) -> ScanRow:
     return ScanRow(**place, reason=error.reason.value, detail=error.detail)
 
 
-def _one_by_one(
-    chunk: tuple[FoundFile | UnusablePath, ...], context: HeaderContext, config: BuildConfig
-) -> list[ScanRow]:
+def _one_by_one(chunk: tuple[Found, ...], context: HeaderContext, config: BuildConfig) -> list[ScanRow]:
     """A chunk whose process died, each file in a process of its own: only the guilty one is rejected."""
     rows: list[ScanRow] = []
     units = [(found,) for found in chunk]
     for outcome in run_units(partial(scan_chunk, context), units, workers=1, timeout_s=config.file_timeout_s):
         if isinstance(outcome.result, UnitFailure):
             found = outcome.unit[0]
-            size = found.size_bytes if isinstance(found, FoundFile) else 0
-            changed = found.modified_ns if isinstance(found, FoundFile) else 0
             failure = outcome.result
             row = ScanRow(
                 path=found.path,
-                size_bytes=size,
-                modified_ns=changed,
+                size_bytes=found.size_bytes,
+                modified_ns=found.modified_ns,
                 reason=failure.reason.value,
                 detail=failure.detail,
             )
@@ -179,15 +182,11 @@ def _one_by_one(
     return rows
 
 
-def _chunks(
-    paths: Iterator[FoundFile | UnusablePath], known: KnownFiles
-) -> Iterator[tuple[FoundFile | UnusablePath, ...]]:
+def _chunks(paths: Iterator[Found], known: KnownFiles) -> Iterator[tuple[Found, ...]]:
     new = (found for found in paths if not _is_known(found, known))
     while chunk := tuple(islice(new, CHUNK_FILES)):
         yield chunk
 
 
-def _is_known(found: FoundFile | UnusablePath, known: KnownFiles) -> bool:
-    if isinstance(found, UnusablePath):
-        return known.has(found.path, 0, 0)
+def _is_known(found: Found, known: KnownFiles) -> bool:
     return known.has(found.path, found.size_bytes, found.modified_ns)

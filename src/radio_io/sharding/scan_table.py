@@ -22,6 +22,10 @@ from radio_io.layout import DatasetLayout
 _compute: Any = pyarrow.compute  # its functions are made at import: no types
 SAME_AS_BEFORE = "SAME_AS_BEFORE"
 """Marks the row of a file that was touched, not changed: its earlier row counts, this one says that it is known."""
+LISTED_ARCHIVE = "LISTED_ARCHIVE"
+"""Marks the row of an archive all of whose members have rows: it is no file, and need not be listed again."""
+NO_FILES = frozenset({SAME_AS_BEFORE, LISTED_ARCHIVE})
+"""Reasons of rows that do not count."""
 LEAST_PATIENTS = 10
 """A text of a header is shown only where at least this many patients have it, so that it cannot be a name."""
 SHOWN_TEXTS = 30
@@ -125,7 +129,7 @@ def rows_of_paths(layout: DatasetLayout, paths: list[str]) -> dict[str, tuple[in
     for table in read_parts(layout, scan_parts(layout), ["path", "size_bytes", "instance_key", "reason"]):
         rows = table.filter(_compute.is_in(table["path"], value_set=wanted)).to_pylist()
         for row in rows:
-            if row["reason"] != SAME_AS_BEFORE:
+            if row["reason"] not in NO_FILES:
                 found[os.fsdecode(row["path"])] = (row["size_bytes"], row["instance_key"], row["reason"])
     return found
 
@@ -158,7 +162,7 @@ def summarize_scan(layout: DatasetLayout) -> ScanSummary:
     unmapped = _UnmappedTexts()
     wanted = ["reason", "region", "frames", "unmapped", "patient_key"]
     for whole in read_parts(layout, scan_parts(layout), wanted):
-        table = whole.filter(_compute.fill_null(_compute.not_equal(whole["reason"], SAME_AS_BEFORE), True))
+        table = whole.filter(_compute.invert(_compute.is_in(whole["reason"], value_set=pa.array(sorted(NO_FILES)))))
         images = table.filter(table["reason"].is_null())
         summary.found += table.num_rows
         summary.images += images.num_rows

@@ -106,7 +106,7 @@ def _samples(
             with time_limit(context.file_timeout_s):
                 if parsed is None or file.path != path:
                     path, parsed = file.path, None  # the last file goes before the next one comes
-                    parsed = read_file(file.path)
+                    parsed = read_file(file.path, context.header.archives)
                 sample = make_sample(parsed, context, frame=file.frame)
             yield sample
         except ImageRejectedError as error:

@@ -78,6 +78,7 @@ OTHERS = {
     RejectReason.CHANGED_WHILE_READING: "here",
     RejectReason.SYMLINK_LOOP: "here",
     RejectReason.DUPLICATE: "here",
+    RejectReason.BAD_ARCHIVE: "tests/unit/sources/test_archives.py",
     RejectReason.INTERNAL_ERROR: "tests/unit/sharding/test_changes.py",
     RejectReason.WORKER_CRASHED: "tests/crash/test_poison.py",
     RejectReason.TIMEOUT: "tests/crash/test_poison.py",
@@ -130,9 +131,9 @@ def test_rejects_what_vanishes_before_the_scan_reads_it(tmp_path, source, monkey
     gone.write_bytes(native(SOPInstanceUID="1.2.4"))
     original = scan_module.read_before_pixels
 
-    def vanishes(path):
+    def vanishes(path, archives):
         gone.unlink(missing_ok=True)
-        return original(path)
+        return original(path, archives)
 
     monkeypatch.setattr(scan_module, "read_before_pixels", vanishes)
     assert built(tmp_path).rejects == {"VANISHED": 1}
@@ -155,12 +156,12 @@ def test_rejects_what_grows_while_it_is_read(tmp_path, source, monkeypatch):
 
     read = shard_unit.read_file
 
-    def read_while_it_grows(name):
+    def read_while_it_grows(name, archives):
         if Path(os.fsdecode(name)) != path:
-            return read(name)
+            return read(name, archives)
         with monkeypatch.context() as patch:
             patch.setattr(os, "fstat", grows)
-            return read(name)
+            return read(name, archives)
 
     monkeypatch.setattr(shard_unit, "read_file", read_while_it_grows)
     assert built(tmp_path).rejects == {"CHANGED_WHILE_READING": 1}

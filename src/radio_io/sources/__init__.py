@@ -1,0 +1,1 @@
+"""Where files are read from: the file system, archives, object stores."""
