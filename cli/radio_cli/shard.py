@@ -1,14 +1,16 @@
-"""`radio shard`: build, verify, info, ls."""
+"""`radio shard`: build, verify, info, ls; rebin and merge stand in `derive`."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from radio_cli import derive
 from radio_cli.options import DatasetOption, DryRunOption, FromOption, JsonOption, SourcesArgument, WorkersOption
 
 app = typer.Typer(help="Build, check and list shards.", no_args_is_help=True)
 TOO_MANY_REJECTS = 3
+derive.register(app)
 
 
 @app.command(epilog="Example: radio shard build /mnt/pacs/export --bins 1152,...,3072 --workers 8")

@@ -80,6 +80,11 @@ class DatasetLayout:
         return self.private / "withdrawn.json"
 
     @property
+    def origin(self) -> Path:
+        """What a dataset that was copied from others was made from, and the reject counts that came with them."""
+        return self.private / "origin.json"
+
+    @property
     def scan_dir(self) -> Path:
         """Parquet files with every file found: its path, and its header record or its reason of rejection."""
         return self.private / "scan"

@@ -150,6 +150,23 @@ def test_info_bins_rejects_index_and_ls(built):
     assert len(json.loads(radio("shard", "ls", "--json", *dataset).stdout)) == built.summary.shards
 
 
+def test_a_rebinned_dataset_is_queried_trained_on_and_verified(built, tmp_path):
+    bins = ["--bins", "200,700", "--out", "new", "--workers", "2"]
+    planned = radio("shard", "rebin", *bins, "--dataset", str(built.root), "--dry-run", "--json", cwd=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    done = radio("shard", "rebin", *bins, "--dataset", str(built.root), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    new = ["--dataset", "new"]
+    assert radio("shard", "verify", *new, cwd=tmp_path).returncode == 0
+    count = int(radio("query", "true", "--count", *new, cwd=tmp_path).stdout)
+    assert count == json.loads(planned.stdout)["images"] > 0
+    train = radio("train", "pretrain", "--preset", "tiny", "--set", "run.max_steps=1", *new, cwd=tmp_path)
+    assert train.returncode == 0, train.stderr
+    merged = radio("shard", "merge", "new", "new", "--out", "two", cwd=tmp_path)
+    assert merged.returncode == 2
+    assert "name each once" in merged.stderr
+
+
 def test_a_closed_pipe_is_no_error(built):
     script = f"{RADIO} query --format csv --dataset {built.root} | head -n 1"
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {script}"], capture_output=True, text=True, check=False)

@@ -16,7 +16,7 @@ from radio_io.dataset_file import read_dataset_file
 from radio_io.errors import DatasetError, RadioError
 from radio_io.executors import UnitFailure, run_units
 from radio_io.index.catalog import file_sha256, open_index
-from radio_io.index.records import ShardRecord, read_record
+from radio_io.index.records import ShardRecord, placed_rows, read_record
 from radio_io.index.row import ImageLocation, ImageRow
 from radio_io.layout import SHARD_SUFFIXES, DatasetLayout, Split
 from radio_io.progress import Progress
@@ -121,7 +121,7 @@ def _content_faults(layout: DatasetLayout, shard_id: str, record: ShardRecord) -
     members: list[tuple[Member, ...]] = []
     digest = hashlib.sha256()
     with layout.tar_path(shard_id).open("rb") as file:
-        for row, location in _placed_rows(record):
+        for row, location in placed_rows(record.table):
             extension = get_codec(row.codec).extension
             text = encode_metadata(row)
             names = (f"{row.key}.{extension}", f"{row.key}.json")
@@ -146,13 +146,6 @@ def _content_faults(layout: DatasetLayout, shard_id: str, record: ShardRecord) -
     idx_path = layout.idx_path(shard_id)
     if not idx_path.exists() or idx_path.read_bytes() != encode_index(members):
         yield f"{shard_id}.idx: is missing or does not fit the tar; delete it and run the build again"
-
-
-def _placed_rows(record: ShardRecord) -> Iterator[tuple[ImageRow, ImageLocation]]:
-    for values in record.table.to_pylist():
-        location = ImageLocation(**{name: values.pop(name) for name in ImageLocation.__dataclass_fields__})
-        values["level_sizes"] = tuple(values["level_sizes"])
-        yield ImageRow(**values), location
 
 
 def _image_faults(row: ImageRow, location: ImageLocation, image: bytes) -> Iterator[str]:
