@@ -62,6 +62,33 @@ def describe_dataset(config: BuildConfig, key_id: str) -> DatasetFile:
     return DatasetFile(**settings, dataset_id=_dataset_id(settings))
 
 
+def recover_dataset_file(layout: DatasetLayout) -> tuple[DatasetFile, bool]:
+    """What `dataset.json` says, and whether it is whole; a damaged one counts where its settings have the hash in it.
+
+    Where that is not so, the copy in the private folder says it.
+
+    Raises:
+        DatasetError: Neither can be used.
+    """
+    try:
+        return read_dataset_file(layout.root), True
+    except DatasetError as error:
+        refused = error
+    for path in (layout.dataset_json_copy, layout.dataset_json):
+        try:
+            values = cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8")))
+            values.pop("checksum", None)
+            content = DatasetFile(**values)
+        except (OSError, ValueError, TypeError, AttributeError):
+            continue
+        settings = {name: getattr(content, name) for name in ("format_version", *FIXED, "key_id")}
+        counts = (content.num_images, content.num_shards)
+        sound = content.origin in (BUILD, REBIN, MERGE) and all(type(count) is int for count in counts)
+        if content.format_version == FORMAT_VERSION and sound and content.dataset_id == _dataset_id(settings):
+            return content, False
+    raise refused
+
+
 def derived_dataset(content: DatasetFile, bins: str, origin: str) -> DatasetFile:
     """What `dataset.json` says of a dataset of the same images in other shards, before the first of them."""
     settings: dict[str, Any] = {name: getattr(content, name) for name in ("format_version", *FIXED, "key_id")}
@@ -70,14 +97,17 @@ def derived_dataset(content: DatasetFile, bins: str, origin: str) -> DatasetFile
 
 
 def write_dataset_file(layout: DatasetLayout, content: DatasetFile) -> None:
-    """Write `dataset.json`.
+    """Write `dataset.json`, and a copy into the private folder where there is one.
 
     Raises:
         StorageError: It cannot be written.
     """
     values = asdict(content)
     values["checksum"] = _checksum(values)
-    atomic.write_file(layout.dataset_json, (json.dumps(values, indent=2, sort_keys=True) + "\n").encode())
+    data = (json.dumps(values, indent=2, sort_keys=True) + "\n").encode()
+    atomic.write_file(layout.dataset_json, data)
+    if layout.private.exists():
+        atomic.write_file(layout.dataset_json_copy, data, mode=0o600)
 
 
 def read_dataset_file(root: Path) -> DatasetFile:

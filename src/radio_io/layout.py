@@ -55,6 +55,11 @@ class DatasetLayout:
         return self.root / "dataset.json"
 
     @property
+    def dataset_json_copy(self) -> Path:
+        """A copy of `dataset.json` in the private folder, for a repair."""
+        return self.private / "dataset.json"
+
+    @property
     def index(self) -> Path:
         """The DuckDB index."""
         return self.root / "index.duckdb"

@@ -195,5 +195,5 @@ def _missing(path: Path) -> DatasetError:
 def _damaged(path: Path, detail: str) -> DatasetError:
     first_line = detail.splitlines()[0] if detail else "unreadable"
     return DatasetError(
-        f"the record {path} is damaged: {first_line}; restore it from a copy, or delete it and run the build again"
+        f"the record {path} is damaged: {first_line}; run: radio shard verify --repair, or restore it"
     )
