@@ -1,14 +1,17 @@
-"""`radio shard`: build, verify, info, ls."""
+"""`radio shard`: build, info, ls; rebin and merge stand in `derive`, verify in `verify`."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from radio_cli import derive, verify
 from radio_cli.options import DatasetOption, DryRunOption, FromOption, JsonOption, SourcesArgument, WorkersOption
 
 app = typer.Typer(help="Build, check and list shards.", no_args_is_help=True)
 TOO_MANY_REJECTS = 3
+derive.register(app)
+verify.register(app)
 
 
 @app.command(epilog="Example: radio shard build /mnt/pacs/export --bins 1152,...,3072 --workers 8")
@@ -136,32 +139,6 @@ def _show(summary: object) -> None:
         f"{format_duration(summary.elapsed_s)}{ratio}"
     )
     print_counts("Rejected", "reason", summary.rejects)
-
-
-@app.command(epilog="Example: radio shard verify --quick")
-def verify(
-    quick: Annotated[bool, typer.Option("--quick", help="Compare sizes and records; read no image.")] = False,
-    workers: WorkersOption = None,
-    dataset: DatasetOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Check every byte: shards against their records, records against the index, and every image's pixels."""
-    from radio_cli.console import ConsoleProgress, as_object, emit_json, format_size
-    from radio_cli.project import dataset_root
-    from radio_io.executors import default_workers
-    from radio_io.sharding.verify import verify_dataset
-
-    root, progress = dataset_root(dataset), ConsoleProgress(quiet=as_json)
-    report = verify_dataset(root, progress, workers=workers or default_workers(), quick=quick)
-    if as_json:
-        emit_json(as_object(report))
-    else:
-        for fault in report.faults:
-            typer.echo(f"FAULT {fault}")
-        verdict = f"{len(report.faults)} faults" if report.faults else "all good"
-        typer.echo(f"{report.shards} shards, {report.images:,} images, {format_size(report.size_bytes)}: {verdict}")
-    if report.faults:
-        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: radio shard info --json")

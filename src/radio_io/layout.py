@@ -55,6 +55,11 @@ class DatasetLayout:
         return self.root / "dataset.json"
 
     @property
+    def dataset_json_copy(self) -> Path:
+        """A copy of `dataset.json` in the private folder, for a repair."""
+        return self.private / "dataset.json"
+
+    @property
     def index(self) -> Path:
         """The DuckDB index."""
         return self.root / "index.duckdb"
@@ -78,6 +83,11 @@ class DatasetLayout:
     def withdrawn(self) -> Path:
         """Pseudonyms of withdrawn patients and studies, which no build may bring back."""
         return self.private / "withdrawn.json"
+
+    @property
+    def origin(self) -> Path:
+        """What a dataset that was copied from others was made from, and the reject counts that came with them."""
+        return self.private / "origin.json"
 
     @property
     def scan_dir(self) -> Path:

@@ -211,6 +211,23 @@ def test_tables_are_whole_in_a_pipe_and_without_colour(built):
     assert max(len(line) for line in narrow.stdout.splitlines() if line.startswith("│")) <= 30
 
 
+def test_a_rebinned_dataset_is_queried_trained_on_and_verified(built, tmp_path):
+    bins = ["--bins", "200,700", "--out", "new", "--workers", "2"]
+    planned = radio("shard", "rebin", *bins, "--dataset", str(built.root), "--dry-run", "--json", cwd=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    done = radio("shard", "rebin", *bins, "--dataset", str(built.root), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    new = ["--dataset", "new"]
+    assert radio("shard", "verify", *new, cwd=tmp_path).returncode == 0
+    count = int(radio("query", "true", "--count", *new, cwd=tmp_path).stdout)
+    assert count == json.loads(planned.stdout)["images"] > 0
+    train = radio("train", "pretrain", "--preset", "tiny", "--set", "run.max_steps=1", *new, cwd=tmp_path)
+    assert train.returncode == 0, train.stderr
+    merged = radio("shard", "merge", "new", "new", "--out", "two", cwd=tmp_path)
+    assert merged.returncode == 2
+    assert "name each once" in merged.stderr
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["query", "true", "--count"]])
 def test_starts_without_torch(built, arguments):
     if arguments[0] == "query":

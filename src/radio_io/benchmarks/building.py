@@ -14,7 +14,6 @@ import importlib
 import io
 import os
 import time
-import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from radio_io.checksum import crc32_of
 from radio_io.codecs.registry import get_codec
 from radio_io.config import BuildConfig
 from radio_io.dicom.check import check
@@ -243,7 +243,7 @@ def _stage_times(path: Path, context: HeaderContext, codec: str) -> tuple[dict[s
     pixel_hash(radiograph.pixels)
     hashlib.sha256(encoded)
     for _ in range(3):  # the member, the tar, and what lies on the disk
-        zlib.crc32(encoded)
+        crc32_of(encoded)
     mark()
     times = {stage: marks[i + 1] - marks[i] for i, stage in enumerate(STAGES)}
     return times, radiograph.pixels.nbytes

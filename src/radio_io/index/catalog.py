@@ -23,6 +23,8 @@ STORAGE_VERSION = "v1.4.0"
 RECORDS_AT_ONCE = 5_000
 BUILD_MEMORY = "256MB"
 """What DuckDB may hold while an index is built; the rest goes to a temporary folder beside it."""
+IndexReadError = duckdb.Error
+"""What reading an index raises that was opened but is damaged within."""
 CLOSED = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,

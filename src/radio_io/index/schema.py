@@ -184,7 +184,7 @@ REJECTS: Final = Table(
     comment="How many files did not become images, by reason; their paths lie in the private folder only",
     columns=_columns("""
 reason     VARCHAR  Stable code, for example BLANK_IMAGE
-stage      VARCHAR  Where it was found: scan, plan or build
+stage      VARCHAR  Where it was found: scan, plan, build, or merge of datasets
 num_files  BIGINT   Number of files
 """),
 )

@@ -41,6 +41,19 @@ def load_labels(root: Path, task: str) -> dict[str, str]:
     return {str(key): str(label) for key, label in rows}
 
 
+def indexed_labels(root: Path) -> dict[str, dict[str, str]]:
+    """All labels of the index, by task and key.
+
+    Raises:
+        DatasetError: There is no index, or it cannot be read.
+    """
+    tasks: dict[str, dict[str, str]] = {}
+    with open_index(root) as connection:
+        for task, key, label in connection.execute("SELECT task, key, label FROM labels").fetchall():
+            tasks.setdefault(str(task), {})[str(key)] = str(label)
+    return tasks
+
+
 def labels_folder(layout: DatasetLayout) -> Path:
     """Where the files of the tasks lie."""
     return layout.root / "labels"

@@ -19,7 +19,14 @@ import pyarrow.parquet as pq
 
 from radio_io import atomic
 from radio_io.config import BuildConfig
-from radio_io.dataset_file import DatasetFile, describe_dataset, read_dataset_file, require_same, write_dataset_file
+from radio_io.dataset_file import (
+    DatasetFile,
+    describe_dataset,
+    read_dataset_file,
+    require_built,
+    require_same,
+    write_dataset_file,
+)
 from radio_io.errors import RejectReason, StorageError
 from radio_io.executors import UnitFailure, graceful_interrupt
 from radio_io.index.catalog import build_index, indexed_rejects
@@ -29,6 +36,7 @@ from radio_io.privacy.pseudonyms import Pseudonymizer
 from radio_io.privacy.tombstones import read_tombstones
 from radio_io.progress import Progress
 from radio_io.sharding.dispatch import dispatch
+from radio_io.sharding.origin import read_origin
 from radio_io.sharding.plan import extend_plan, plan_parts, plan_rejects, planned_shards
 from radio_io.sharding.retry import finish_retry, request_retry
 from radio_io.sharding.sample import SampleContext, header_context, sample_context
@@ -90,6 +98,8 @@ def scan(config: BuildConfig, progress: Progress) -> ScanSummary:
     """Only the scan: headers into the private folder."""
     pseudonyms = open_key(config)
     layout = DatasetLayout(config.dataset)
+    if layout.dataset_json.exists():
+        require_built(read_dataset_file(layout.root))
     with locked(layout):
         finish_retry(layout)
         summary = scan_sources(config, header_context(config, pseudonyms), progress)
@@ -218,8 +228,7 @@ class Published:
 def publish_index(layout: DatasetLayout, content: DatasetFile) -> Published:
     """Build `index.duckdb` from what is finished and write its checksum and counts to `dataset.json`."""
     shards = tuple(read_record_metadata(path) for path in layout.record_paths())
-    # A copy of the dataset alone has no lists of rejected files: the counts of its index are all there is.
-    rejects = tuple(_reject_rows(layout) if layout.scan_dir.exists() else indexed_rejects(layout.root))
+    rejects = tuple(reject_counts(layout))
     digest = build_index(layout, rejects)
     images = sum(shard.num_images for shard in shards)
     final = dataclasses.replace(content, num_images=images, num_shards=len(shards), index_sha256=digest)
@@ -268,8 +277,13 @@ def _count(summary: BuildSummary, receipt: ShardReceipt) -> None:
         summary.pixel_bytes += receipt.written.pixel_bytes
 
 
-def _reject_rows(layout: DatasetLayout) -> list[tuple[str, str, int]]:
-    """(reason, stage, number of files) over scan, plan and finished shards."""
+def reject_counts(layout: DatasetLayout) -> list[tuple[str, str, int]]:
+    """(reason, stage, number of files) over scan, plan and finished shards, or as they were carried over."""
+    origin = read_origin(layout)
+    if origin is not None:
+        return list(origin.rejects)
+    if not layout.scan_dir.exists():  # a copy of the dataset alone: the counts of its index are all there is
+        return indexed_rejects(layout.root)
     scanned = [(reason, "scan", count) for reason, count in summarize_scan(layout).rejects.items()]
     planned = [(reason, "plan", count) for reason, count in plan_rejects(layout).items()]
     built: Counter[str] = Counter()

@@ -20,6 +20,7 @@ from radio_io.dicom.header import HeaderContext, HeaderRecord, ParsedFile, heade
 from radio_io.dicom.regions import RegionRules
 from radio_io.dicom.render import Radiograph, render, render_parameters
 from radio_io.errors import ImageRejectedError, RejectReason
+from radio_io.index.records import image_row
 from radio_io.index.row import ImageRow
 from radio_io.layout import DatasetLayout
 from radio_io.privacy.pseudonyms import Pseudonymizer
@@ -143,12 +144,7 @@ def decode_metadata(text: bytes) -> ImageRow:
     Raises:
         ValueError, TypeError: The text is no JSON, or has other fields.
     """
-    values = json.loads(text)
-    for name in ("level_sizes", "masked_boxes"):
-        values[name] = None if values[name] is None else tuple(values[name])
-    shifted = values["study_date_shifted"]
-    values["study_date_shifted"] = None if shifted is None else datetime.date.fromisoformat(shifted)
-    return ImageRow(**values)
+    return image_row(json.loads(text))
 
 
 def _row(

@@ -5,26 +5,28 @@ Refuses a folder that is no dataset. The private folder is not needed.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from radio_io.checksum import crc32_of
 from radio_io.codecs.registry import get_codec
-from radio_io.dataset_file import read_dataset_file
+from radio_io.dataset_file import DatasetFile, read_dataset_file
 from radio_io.errors import DatasetError, RadioError
 from radio_io.executors import UnitFailure, run_units
-from radio_io.index.catalog import file_sha256, open_index
-from radio_io.index.records import ShardRecord, read_record
+from radio_io.index.catalog import IndexReadError, file_sha256, open_index
+from radio_io.index.records import ShardRecord, placed_rows, read_record
 from radio_io.index.row import ImageLocation, ImageRow
+from radio_io.labels.store import indexed_labels, labels_folder, read_task
 from radio_io.layout import SHARD_SUFFIXES, DatasetLayout, Split
 from radio_io.progress import Progress
 from radio_io.sharding.dali_index import Member, encode_index
 from radio_io.sharding.sample import encode_metadata, pixel_hash
 from radio_io.sharding.write import BLOCK, END_OF_ARCHIVE, member_size, tar_member
 
-ADVICE = "restore the shard from a copy, or delete its record (.parquet) and run the build again"
+ADVICE = "run: radio shard verify --repair, or restore the shard from a copy"
+INDEX_ADVICE = "run: radio index rebuild"
 SHARD_TIMEOUT_S = 3600.0
 
 
@@ -39,13 +41,15 @@ class VerifyReport:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _ShardCheck:
+class ShardCheck:
+    """What was found in one shard: `keys` of its images and the SHA-256 of its record, where that can be read."""
+
     shard_id: str
-    images: int
-    size_bytes: int
-    record_sha256: str
-    keys: tuple[str, ...]
-    faults: tuple[str, ...]
+    images: int = 0
+    size_bytes: int = 0
+    record_sha256: str = ""
+    keys: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
 
 
 def verify_dataset(root: Path, progress: Progress, *, workers: int = 1, quick: bool = False) -> VerifyReport:
@@ -56,30 +60,45 @@ def verify_dataset(root: Path, progress: Progress, *, workers: int = 1, quick: b
     """
     layout = DatasetLayout(root)
     content = read_dataset_file(layout.root)
-    report = VerifyReport()
     shard_ids = [layout.shard_id_of(path) for path in layout.record_paths()]
-    report.faults.extend(_strangers(layout, set(shard_ids)))
+    return report_checks(layout, content, check_shards(layout, shard_ids, progress, workers=workers, quick=quick))
+
+
+def check_shards(
+    layout: DatasetLayout, shard_ids: Sequence[str], progress: Progress, *, workers: int, quick: bool
+) -> dict[str, ShardCheck]:
+    """Check these shards, several at once."""
     progress.start("verify", total=len(shard_ids), unit="shards")
     function = partial(check_shard, str(layout.root), quick)
-    checks: dict[str, _ShardCheck] = {}
+    checks: dict[str, ShardCheck] = {}
     for outcome in run_units(function, shard_ids, workers=workers, timeout_s=SHARD_TIMEOUT_S):
         found = outcome.result
         if isinstance(found, UnitFailure):
-            report.faults.append(f"{outcome.unit}: could not be checked ({found.detail}); {ADVICE}")
-            continue
+            fault = f"{outcome.unit}: could not be checked ({found.detail}); {ADVICE}"
+            found = ShardCheck(shard_id=outcome.unit, faults=(fault,))
         checks[found.shard_id] = found
-        report.shards += 1
-        report.images += found.images
-        report.size_bytes += found.size_bytes
-        report.faults.extend(found.faults)
         progress.advance(size_bytes=found.size_bytes)
     progress.finish()
-    report.faults.extend(_check_keys(checks))
-    report.faults.extend(_check_index(layout, checks, content.index_sha256, content.num_images))
-    return report
+    return checks
 
 
-def check_shard(root: str, quick: bool, shard_id: str) -> _ShardCheck:
+def report_checks(layout: DatasetLayout, content: DatasetFile, checks: dict[str, ShardCheck]) -> VerifyReport:
+    """The faults of shards that have been checked, and of what holds them together."""
+    return VerifyReport(
+        shards=len(checks),
+        images=sum(check.images for check in checks.values()),
+        size_bytes=sum(check.size_bytes for check in checks.values()),
+        faults=[
+            *_strangers(layout, set(checks)),
+            *(fault for check in checks.values() for fault in check.faults),
+            *_check_keys(checks),
+            *check_index(layout, content, {name: check.record_sha256 for name, check in checks.items()}),
+            *_check_labels(layout),
+        ],
+    )
+
+
+def check_shard(root: str, quick: bool, shard_id: str) -> ShardCheck:
     """Check one shard: a unit of work."""
     layout = DatasetLayout(Path(root))
     faults: list[str] = []
@@ -90,7 +109,7 @@ def check_shard(root: str, quick: bool, shard_id: str) -> _ShardCheck:
     except (RadioError, OSError) as error:
         faults.append(f"{shard_id}: {error}")
     metadata = record.metadata if record else None
-    return _ShardCheck(
+    return ShardCheck(
         shard_id=shard_id,
         images=metadata.num_images if metadata else 0,
         size_bytes=metadata.size_bytes if metadata else 0,
@@ -121,7 +140,7 @@ def _content_faults(layout: DatasetLayout, shard_id: str, record: ShardRecord) -
     members: list[tuple[Member, ...]] = []
     digest = hashlib.sha256()
     with layout.tar_path(shard_id).open("rb") as file:
-        for row, location in _placed_rows(record):
+        for row, location in placed_rows(record.table):
             extension = get_codec(row.codec).extension
             text = encode_metadata(row)
             names = (f"{row.key}.{extension}", f"{row.key}.json")
@@ -145,14 +164,7 @@ def _content_faults(layout: DatasetLayout, shard_id: str, record: ShardRecord) -
         yield f"{shard_id}.tar: its SHA-256 is not that of its record; {ADVICE}"
     idx_path = layout.idx_path(shard_id)
     if not idx_path.exists() or idx_path.read_bytes() != encode_index(members):
-        yield f"{shard_id}.idx: is missing or does not fit the tar; delete it and run the build again"
-
-
-def _placed_rows(record: ShardRecord) -> Iterator[tuple[ImageRow, ImageLocation]]:
-    for values in record.table.to_pylist():
-        location = ImageLocation(**{name: values.pop(name) for name in ImageLocation.__dataclass_fields__})
-        values["level_sizes"] = tuple(values["level_sizes"])
-        yield ImageRow(**values), location
+        yield f"{shard_id}.idx: is missing or does not fit the tar; run: radio shard verify --repair"
 
 
 def _image_faults(row: ImageRow, location: ImageLocation, image: bytes) -> Iterator[str]:
@@ -180,7 +192,7 @@ def _strangers(layout: DatasetLayout, shard_ids: set[str]) -> Iterator[str]:
                 yield f"{name}: belongs to no finished shard; run the build again; if it is still there, remove it"
 
 
-def _check_keys(checks: dict[str, _ShardCheck]) -> Iterator[str]:
+def _check_keys(checks: dict[str, ShardCheck]) -> Iterator[str]:
     seen: dict[str, str] = {}
     for shard_id, check in checks.items():
         for key in check.keys:
@@ -189,27 +201,42 @@ def _check_keys(checks: dict[str, _ShardCheck]) -> Iterator[str]:
             seen[key] = shard_id
 
 
-def _check_index(
-    layout: DatasetLayout, checks: dict[str, _ShardCheck], sha256: str | None, num_images: int
-) -> Iterator[str]:
-    advice = "run: radio index rebuild"
+def check_index(layout: DatasetLayout, content: DatasetFile, records: dict[str, str]) -> Iterator[str]:
+    """Faults of the index, given the SHA-256 of each record."""
     if not layout.index.exists():
-        yield f"index.duckdb: is missing; {advice}"
+        yield f"index.duckdb: is missing; {INDEX_ADVICE}"
         return
-    if file_sha256(layout.index) != sha256:
-        yield f"index.duckdb: its SHA-256 is not that of dataset.json; {advice}"
+    if file_sha256(layout.index) != content.index_sha256:
+        yield f"index.duckdb: its SHA-256 is not that of dataset.json; {INDEX_ADVICE}"
         return
     try:
         with open_index(layout.root) as connection:
             shards = dict(connection.execute("SELECT shard_id, record_sha256 FROM shards").fetchall())
             counted = connection.execute("SELECT count(*), count(DISTINCT key) FROM images").fetchone()
-    except DatasetError as error:
-        yield f"index.duckdb: {error}"
+    except (DatasetError, IndexReadError) as error:
+        yield f"index.duckdb: {str(error).splitlines()[0]}; {INDEX_ADVICE}"
         return
-    for shard_id in sorted(shards.keys() | checks.keys()):
-        if shard_id not in checks:
+    for shard_id in sorted(shards.keys() | records.keys()):
+        if shard_id not in records:
             yield f"{shard_id}.parquet: the index knows it, but it is missing; {ADVICE}"
-        elif shards.get(shard_id) != checks[shard_id].record_sha256:
-            yield f"{shard_id}.parquet: is not the record that the index was made from; restore it, or {advice}"
-    if counted != (num_images, num_images):
-        yield f"index.duckdb: {counted} images and keys, dataset.json says {num_images}; {advice}"
+        elif shards.get(shard_id) != records[shard_id]:
+            yield f"{shard_id}.parquet: is not the record that the index was made from; restore it, or {INDEX_ADVICE}"
+    if counted != (content.num_images, content.num_images):
+        yield f"index.duckdb: {counted} images and keys, dataset.json says {content.num_images}; {INDEX_ADVICE}"
+
+
+def _check_labels(layout: DatasetLayout) -> Iterator[str]:
+    """Faults of the files of labels, which the index has the content of."""
+    try:
+        indexed = indexed_labels(layout.root)
+    except (DatasetError, IndexReadError):
+        return  # a fault of the index
+    files = {path.stem: path for path in labels_folder(layout).glob("*.parquet")}
+    for task in sorted(indexed.keys() | files.keys()):
+        try:
+            if task not in files:
+                yield f"labels/{task}.parquet: is missing; run: radio shard verify --repair, or import the labels again"
+            elif read_task(files[task]) != indexed.get(task, {}):
+                yield f"labels/{task}.parquet: is not what the index was made from; restore it, or {INDEX_ADVICE}"
+        except DatasetError as error:
+            yield f"labels/{task}.parquet: {error}"

@@ -50,11 +50,11 @@ def die_at(monkeypatch, position, plan, error=DeathError):
     read = []
     original = shard_unit.read_file
 
-    def reading(path):
+    def reading(path, *others):
         read.append(path)
         if path == plan.files[position].path:
             raise error
-        return original(path)
+        return original(path, *others)
 
     monkeypatch.setattr(shard_unit, "read_file", reading)
     monkeypatch.setattr(shard_unit, "internal_error", lambda error: (_ for _ in ()).throw(error))
@@ -134,7 +134,9 @@ def test_a_journal_of_another_run_is_not_used(planned, monkeypatch):
     _, read = died(planned, monkeypatch)
     monkeypatch.undo()
     monkeypatch.setattr(
-        shard_unit, "read_file", lambda path, read_file=shard_unit.read_file: read.append(path) or read_file(path)
+        shard_unit,
+        "read_file",
+        lambda path, *others, read_file=shard_unit.read_file: read.append(path) or read_file(path, *others),
     )
     build_shard(str(config.dataset), context, plan)
     assert len(read) == FILES
