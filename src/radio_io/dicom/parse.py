@@ -88,7 +88,7 @@ def read_file(source: str | Path | bytes, archives: Path | None = None) -> Parse
         ImageRejectedError: VANISHED, UNREADABLE, EMPTY_FILE, CHANGED_WHILE_READING, TOO_LARGE, NOT_DICOM,
             NO_TRANSFER_SYNTAX, BAD_HEADER, BAD_ARCHIVE or DECOMPRESSION_BOMB.
     """
-    data = source if isinstance(source, bytes) else _read_all(source, archives)
+    data = source if isinstance(source, bytes) else read_bytes(source, archives)
     if not data:
         raise ImageRejectedError(RejectReason.EMPTY_FILE, "0 bytes")
     labels, syntax = _settle(ByteSource(data))
@@ -100,6 +100,18 @@ def read_file(source: str | Path | bytes, archives: Path | None = None) -> Parse
     parsed = _parsed(found, labels, syntax, digest=digest)
     parsed.dataset.file_meta = _file_meta(syntax.uid)
     return parsed
+
+
+def read_bytes(path: str | Path, archives: Path | None = None) -> bytes:
+    """The bytes of a file, for `read_file`; a gzip file is what is in it.
+
+    Raises:
+        ImageRejectedError: VANISHED, UNREADABLE, EMPTY_FILE, CHANGED_WHILE_READING, TOO_LARGE, BAD_ARCHIVE or
+            DECOMPRESSION_BOMB.
+    """
+    with open_content(path, archives) as content:
+        data = content.read_all()
+        return gunzip(data) if data.startswith(GZIP_MAGIC) else data
 
 
 def read_before_pixels(path: str | Path, archives: Path | None = None) -> ParsedFile:
@@ -129,12 +141,6 @@ def _first_window(content: Content) -> tuple[Content, bytes]:
     if unpacked.size == 0:
         raise ImageRejectedError(RejectReason.EMPTY_FILE, "0 bytes in a gzip file")
     return unpacked, unpacked.read(0, min(WINDOW_BYTES, unpacked.size))
-
-
-def _read_all(path: str | Path, archives: Path | None) -> bytes:
-    with open_content(path, archives) as content:
-        data = content.read_all()
-        return gunzip(data) if data.startswith(GZIP_MAGIC) else data
 
 
 def _digest(content: Content) -> str:

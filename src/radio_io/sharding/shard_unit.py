@@ -20,10 +20,11 @@ import pyarrow.parquet as pq
 
 from radio_io import atomic
 from radio_io.config import BuildConfig
-from radio_io.dicom.header import read_file
+from radio_io.dicom.parse import ParsedFile, read_file
 from radio_io.errors import ImageRejectedError, RadioError, RejectReason, internal_error
 from radio_io.executors import UnitFailure, run_units, time_limit
 from radio_io.layout import DatasetLayout
+from radio_io.sharding.file_ahead import FilesAhead, files_ahead
 from radio_io.sharding.journal import Journal, NotedReject, Progress, open_journal, read_progress
 from radio_io.sharding.plan import GuiltyFile, PlannedFile, ShardPlan
 from radio_io.sharding.sample import Sample, SampleContext, make_sample
@@ -95,29 +96,49 @@ def _samples(
     guilty: Mapping[int, GuiltyFile] = MappingProxyType({}),
     first: int = 0,
 ) -> Iterator[Sample | FileReject]:
-    path, parsed = None, None
-    for position, file in enumerate(files[first:], first):
-        if position in guilty:
-            death = guilty[position]
-            yield FileReject(path=file.path, reason=RejectReason(death.reason), detail=death.detail)
-            continue
-        note(position)
-        try:
-            with time_limit(context.file_timeout_s):
-                if parsed is None or file.path != path:
-                    path, parsed = file.path, None  # the last file goes before the next one comes
-                    parsed = read_file(file.path, context.header.archives)
-                sample = make_sample(parsed, context, frame=file.frame)
-            yield sample
-        except ImageRejectedError as error:
-            yield FileReject(path=file.path, reason=error.reason, detail=error.detail)
-        except MemoryError:
-            raise
-        except RadioError as error:
-            yield FileReject(path=file.path, reason=RejectReason.CORRUPT_PIXELS, detail=type(error).__name__)
-        except Exception as error:  # noqa: BLE001 - one file of a hundred thousand must not end the build
-            rejected = internal_error(error)
-            yield FileReject(path=file.path, reason=rejected.reason, detail=rejected.detail)
+    left = [(position, file) for position, file in enumerate(files) if position >= first]
+    paths = [file.path for position, file in left if position not in guilty]
+    with files_ahead(paths, context.header.archives) as ahead:
+        frames = _Frames(ahead)
+        for position, file in left:
+            if position in guilty:
+                death = guilty[position]
+                yield FileReject(path=file.path, reason=RejectReason(death.reason), detail=death.detail)
+            else:
+                note(position)
+                yield _sample_or_reject(context, frames, file)
+
+
+class _Frames:
+    """The file that was parsed last: its frames come one after another."""
+
+    __slots__ = ("_ahead", "_parsed", "_path")
+
+    def __init__(self, ahead: FilesAhead) -> None:
+        self._ahead = ahead
+        self._path: str | None = None
+        self._parsed: ParsedFile | None = None
+
+    def file(self, path: str) -> ParsedFile:
+        if self._parsed is None or self._path != path:
+            self._path, self._parsed = path, None  # the last file goes before the next one comes
+            self._parsed = read_file(self._ahead.take(path))
+        return self._parsed
+
+
+def _sample_or_reject(context: SampleContext, frames: _Frames, file: PlannedFile) -> Sample | FileReject:
+    try:
+        with time_limit(context.file_timeout_s):
+            return make_sample(frames.file(file.path), context, frame=file.frame)
+    except ImageRejectedError as error:
+        return FileReject(path=file.path, reason=error.reason, detail=error.detail)
+    except MemoryError:
+        raise
+    except RadioError as error:
+        return FileReject(path=file.path, reason=RejectReason.CORRUPT_PIXELS, detail=type(error).__name__)
+    except Exception as error:  # noqa: BLE001 - one file of a hundred thousand must not end the build
+        rejected = internal_error(error)
+        return FileReject(path=file.path, reason=rejected.reason, detail=rejected.detail)
 
 
 def _samples_apart(

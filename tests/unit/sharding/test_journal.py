@@ -11,7 +11,7 @@ from radio_io.config import BuildConfig
 from radio_io.errors import RejectReason
 from radio_io.layout import DatasetLayout
 from radio_io.progress import NoProgress
-from radio_io.sharding import shard_unit
+from radio_io.sharding import file_ahead, shard_unit
 from radio_io.sharding.build import open_key, scan
 from radio_io.sharding.journal import open_journal, read_progress
 from radio_io.sharding.plan import GuiltyFile, extend_plan, planned_shards
@@ -48,7 +48,7 @@ def planned(tmp_path):
 def die_at(monkeypatch, position, plan, error=DeathError):
     """Let the file at a position end the process; returns the paths that are read."""
     read = []
-    original = shard_unit.read_file
+    original = file_ahead.read_bytes
 
     def reading(path, *others):
         read.append(path)
@@ -56,7 +56,7 @@ def die_at(monkeypatch, position, plan, error=DeathError):
             raise error
         return original(path, *others)
 
-    monkeypatch.setattr(shard_unit, "read_file", reading)
+    monkeypatch.setattr(file_ahead, "read_bytes", reading)
     monkeypatch.setattr(shard_unit, "internal_error", lambda error: (_ for _ in ()).throw(error))
     return read
 
@@ -133,11 +133,8 @@ def test_a_journal_of_another_run_is_not_used(planned, monkeypatch):
     config, context, plan = planned
     _, read = died(planned, monkeypatch)
     monkeypatch.undo()
-    monkeypatch.setattr(
-        shard_unit,
-        "read_file",
-        lambda path, *others, read_file=shard_unit.read_file: read.append(path) or read_file(path, *others),
-    )
+    original = file_ahead.read_bytes
+    monkeypatch.setattr(file_ahead, "read_bytes", lambda path, *others: read.append(path) or original(path, *others))
     build_shard(str(config.dataset), context, plan)
     assert len(read) == FILES
 

@@ -10,8 +10,8 @@ import pytest
 from radio_io.config import BuildConfig
 from radio_io.errors import RejectReason
 from radio_io.progress import NoProgress
+from radio_io.sharding import file_ahead
 from radio_io.sharding import scan as scan_module
-from radio_io.sharding import shard_unit
 from radio_io.sharding.bins import Bins
 from radio_io.sharding.build import build_dataset
 from synthetic_dicom import DEFLATED, deflated, dicom_bytes, meta_bytes
@@ -154,7 +154,7 @@ def test_rejects_what_grows_while_it_is_read(tmp_path, source, monkeypatch):
                 file.write(b"\0\0")
         return status
 
-    read = shard_unit.read_file
+    read = file_ahead.read_bytes
 
     def read_while_it_grows(name, archives):
         if Path(os.fsdecode(name)) != path:
@@ -163,7 +163,7 @@ def test_rejects_what_grows_while_it_is_read(tmp_path, source, monkeypatch):
             patch.setattr(os, "fstat", grows)
             return read(name, archives)
 
-    monkeypatch.setattr(shard_unit, "read_file", read_while_it_grows)
+    monkeypatch.setattr(file_ahead, "read_bytes", read_while_it_grows)
     assert built(tmp_path).rejects == {"CHANGED_WHILE_READING": 1}
     assert calls > 0
 
