@@ -14,9 +14,13 @@ WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Pro
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
 SourcesArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="SRC...", help="Files, folders, archives or URLs (s3://...). Default: the sources of radio.toml."),
+    typer.Argument(
+        metavar="SRC...", help="Files, folders, archives or URLs (s3://...). Default: the sources of radio.toml."
+    ),
 ]
 FromOption = Annotated[
     Path | None,
-    typer.Option("--from", metavar="FILE", help="Read more sources from FILE, one a line or NUL-separated; - is stdin."),
+    typer.Option(
+        "--from", metavar="FILE", help="Read more sources from FILE, one a line or NUL-separated; - is stdin."
+    ),
 ]
