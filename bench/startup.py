@@ -1,44 +1,33 @@
-"""How long short commands take as whole processes: median of ten, beside bare Python and a bare DuckDB count."""
+"""How much CPU short commands take as whole processes, and every command's `--help`: a table.
+
+python bench/startup.py                    every --help, beside bare Python
+python bench/startup.py --dataset shards   counts in its index too, beside a bare DuckDB count
+"""
 
 import argparse
-import statistics
-import subprocess
 import sys
-import time
 from pathlib import Path
 
+import typer
+
+from radio_cli.main import app
+from radio_cli.reference import walk_commands
+from radio_io.benchmarks.startup import measure_commands, start_commands
+
 RADIO = str(Path(sys.executable).parent / "radio")
-REPETITIONS = 10
-
-
-def measure(command: list[str]) -> tuple[float, float, float]:
-    """Least, median and greatest seconds of a command."""
-    times = []
-    for _ in range(REPETITIONS + 1):
-        began_s = time.perf_counter()
-        subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
-        times.append(time.perf_counter() - began_s)
-    return min(times[1:]), statistics.median(times[1:]), max(times[1:])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("dataset", type=Path, help="a built dataset")
-    dataset = parser.parse_args().dataset
-    index = dataset / "index.duckdb"
-    floor = (
-        f"import duckdb; duckdb.connect({str(index)!r}, read_only=True).sql('select count(*) from images').fetchall()"
-    )
-    commands = {
-        "python -c pass": [sys.executable, "-c", "pass"],
-        "python + duckdb count": [sys.executable, "-c", floor],
-        "radio --help": [RADIO, "--help"],
-        "radio query ... --count": [RADIO, "query", "region='Knee'", "--count", "--dataset", str(dataset)],
-    }
-    print(f"{'command':28}{'min s':>8}{'median':>8}{'max':>8}")
-    for name, command in commands.items():
-        low, middle, high = measure(command)
-        print(f"{name:28}{low:8.3f}{middle:8.3f}{high:8.3f}")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", type=Path, help="a built dataset")
+    parser.add_argument("--repetitions", type=int, default=5)
+    arguments = parser.parse_args()
+    commands = start_commands(arguments.dataset)
+    for path, _ in walk_commands(typer.main.get_command(app)):
+        commands[" ".join(("radio", *path, "--help"))] = [RADIO, *path, "--help"]
+    print(f"{'command':36}{'least CPU s':>12}{'median':>9}{'clock s':>9}")
+    for cost in measure_commands(commands, repetitions=arguments.repetitions):
+        print(f"{cost.name:36}{cost.least_cpu_s:12.3f}{cost.cpu_s:9.3f}{cost.wall_s:9.3f}")
 
 
 if __name__ == "__main__":

@@ -4,10 +4,11 @@ from typing import Annotated
 
 import typer
 
-from radio_cli import bench_build, bench_io, bench_tokens, bench_train
+from radio_cli import bench_all, bench_build, bench_io, bench_tokens, bench_train
 from radio_cli.options import JsonOption
 
 app = typer.Typer(help="Measure this machine, its storage and your files.", no_args_is_help=True)
+bench_all.register(app)
 bench_build.register(app)
 bench_io.register(app)
 bench_tokens.register(app)

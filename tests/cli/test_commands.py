@@ -12,6 +12,8 @@ import pytest
 import typer
 
 from radio_cli.main import app
+from radio_cli.reference import walk_commands
+from radio_io.benchmarks.startup import measure_commands
 
 RADIO = str(Path(sys.executable).parent / "radio")
 
@@ -259,3 +261,11 @@ def test_doctor_checks_the_installation_without_a_dataset(tmp_path):
     found = json.loads(done.stdout)
     assert {"group", "name", "found", "verdict", "advice"} == set(found[0])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_every_help_takes_less_than_half_a_second_of_cpu():
+    # CPU time, the least of three: other processes on the machine hardly count. bench/startup.py prints the table.
+    paths = [path for path, _ in walk_commands(typer.main.get_command(app))]
+    found = measure_commands({" ".join(path): [RADIO, *path, "--help"] for path in paths}, repetitions=3)
+    assert not {cost.name: cost.least_cpu_s for cost in found if cost.least_cpu_s > 0.5}

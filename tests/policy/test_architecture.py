@@ -21,7 +21,7 @@ HOMES = {
     "dask": {"radio_io/cluster.py"},
     "distributed": {"radio_io/cluster.py"},
     "duckdb": {"radio_io/index/catalog.py", "radio_io/index/gate.py", "radio_io/index/query.py"},
-    "fsspec": {"radio_io/object_store.py", "radio_io/loading/reading.py", "radio_io/loading/store.py"},
+    "fsspec": {"radio_io/loading/store.py", "radio_io/object_store.py"},
     "kornia": {"radio_train/augment/transforms.py"},
     "nvidia": {"radio_io/loading/dali_assemble.py"},
     "rapidocr": {"radio_io/privacy/text_detector.py"},
