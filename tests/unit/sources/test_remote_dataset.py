@@ -135,6 +135,7 @@ def test_goes_on_after_an_end_at_any_object(tmp_path, s3, bucket, source, unpack
     assert verify_dataset(mirror(url_of(bucket)), NoProgress()).faults == []
 
 
+@pytest.mark.slow
 def test_adds_new_files_from_a_machine_that_has_only_the_private_folder(tmp_path, s3, bucket, source):
     config = config_of(tmp_path, url_of(bucket))
     build_dataset(config, NoProgress())
@@ -149,6 +150,7 @@ def test_adds_new_files_from_a_machine_that_has_only_the_private_folder(tmp_path
     assert len([path for path in put if ".tar" in path]) == 1, "what is there is not put again"
 
 
+@pytest.mark.slow
 def test_builds_again_what_somebody_removed(tmp_path, bucket, source, unpacked):  # noqa: F811
     client, name = bucket
     config = config_of(tmp_path, url_of(bucket))
@@ -160,6 +162,7 @@ def test_builds_again_what_somebody_removed(tmp_path, bucket, source, unpacked):
     assert shard_objects(bucket) == unpacked
 
 
+@pytest.mark.slow
 def test_verifies_every_byte(tmp_path, bucket, source, unpacked):  # noqa: F811
     client, name = bucket
     build_dataset(config_of(tmp_path, url_of(bucket)), NoProgress())
@@ -198,6 +201,7 @@ def test_leaves_no_part_where_the_store_refuses(tmp_path, s3, bucket, monkeypatc
     assert "Contents" not in client.list_objects_v2(Bucket=name)
 
 
+@pytest.mark.slow
 def test_refuses_another_key_and_another_private_folder(tmp_path, bucket, source):
     build_dataset(config_of(tmp_path, url_of(bucket)), NoProgress())
     other = config_of(tmp_path, f"s3://{bucket[1]}/others")
@@ -209,6 +213,7 @@ def test_refuses_another_key_and_another_private_folder(tmp_path, bucket, source
         build_dataset(without_key, NoProgress())
 
 
+@pytest.mark.slow
 def test_refuses_an_index_that_is_not_the_one_that_was_published(tmp_path, bucket, source):
     client, name = bucket
     build_dataset(config_of(tmp_path, url_of(bucket)), NoProgress())
@@ -220,6 +225,7 @@ def test_refuses_an_index_that_is_not_the_one_that_was_published(tmp_path, bucke
         readable_root(url_of(bucket))
 
 
+@pytest.mark.slow
 def test_commands_take_a_url(tmp_path, bucket, source, monkeypatch):
     url = url_of(bucket)
     monkeypatch.chdir(tmp_path)
