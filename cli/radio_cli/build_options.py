@@ -4,16 +4,20 @@ from pathlib import Path
 from typing import Any
 
 from radio_cli.console import parse_size
-from radio_cli.project import dataset_root, load_project, source_paths
+from radio_cli.project import dataset_place, load_project, source_paths
 from radio_io.config import BuildConfig, TaskShare
+from radio_io.errors import UsageError
 from radio_io.executors import default_workers
+from radio_io.object_store import is_url
+from radio_io.remote_dataset import staging_root
 from radio_io.sharding.bins import Bins
 
 
 def make_config(
     sources: list[str] | None,
-    dataset: Path | None,
+    dataset: str | None,
     *,
+    private: Path | None = None,
     listed: Path | None = None,
     regions: Path | None = None,
     allow_burned_in: bool = False,
@@ -41,12 +45,24 @@ def make_config(
         values["file_timeout_s"] = float(given["file_timeout"])
     if "task" in given:
         values["task"] = TaskShare.parse(str(given["task"]))
+    root, url = _place(dataset, private)
     regions_file = regions or (Path(str(given["regions"])) if "regions" in given else None)
     return BuildConfig(
-        dataset=dataset_root(dataset),
+        dataset=root,
+        dataset_url=url,
         sources=source_paths(sources, listed),
         workers=int(given.get("workers") or default_workers()),
         regions_file=regions_file,
         allow_burned_in=allow_burned_in,
         **values,
     )
+
+
+def _place(dataset: str | None, private: Path | None) -> tuple[Path, str | None]:
+    """The folder to build in, and the URL that the dataset goes to from there."""
+    place = dataset_place(dataset)
+    if is_url(place):
+        return staging_root(place, private), place
+    if private is not None:
+        raise UsageError("--private is for datasets at a URL; that of a folder lies beside it")
+    return Path(place), None

@@ -76,7 +76,7 @@ def finetune(
     from radio_cli.console import emit_json, note
     from radio_cli.finetune_output import EpochLine, print_finetune_summary
     from radio_cli.finetune_settings import base_config, run_plan, task_spec
-    from radio_cli.project import dataset_root
+    from radio_cli.project import readable_dataset
     from radio_train.evaluation.plain import plain
     from radio_train.finetuning.run import prepare_task, run_finetune
 
@@ -84,7 +84,7 @@ def finetune(
     config = base_config(spec, init, preset, freeze, linear_probe, pooling, splits, split_seed, assignments or [])
     folder = run or Path("runs") / f"{task}-{Path(init).name}"
     plan = run_plan(seeds, label_fraction, sweep)
-    root = dataset_root(dataset)
+    root = readable_dataset(dataset)
     if dry_run:
         prepared = prepare_task(config, root)
         note(
@@ -123,7 +123,7 @@ def compare(
     from radio_cli.console import emit_json, note
     from radio_cli.finetune_output import CompareLine
     from radio_cli.finetune_settings import base_config, run_plan, task_spec
-    from radio_cli.project import dataset_root
+    from radio_cli.project import readable_dataset
     from radio_train.evaluation.plain import plain
     from radio_train.finetuning.compare import as_markdown, parse_inits, run_compare
 
@@ -138,7 +138,7 @@ def compare(
         note(f"would train {count} classifiers into {out}; nothing was written")
         return
     line = CompareLine(quiet=as_json)
-    cells = run_compare(config, specs, chosen, plan, dataset_root(dataset), out, report=line.begin)
+    cells = run_compare(config, specs, chosen, plan, readable_dataset(dataset), out, report=line.begin)
     if as_json:
         emit_json(plain({"out": out, "cells": cells}))
     else:

@@ -16,12 +16,12 @@ def index() -> None:
 def rebuild(dataset: DatasetOption = None, dry_run: DryRunOption = False, as_json: JsonOption = False) -> None:
     """Build index.duckdb again from the records beside the shards."""
     from radio_cli.console import emit_json
-    from radio_cli.project import dataset_root
+    from radio_cli.project import verifiable_dataset
     from radio_io.dataset_file import read_dataset_file
     from radio_io.layout import DatasetLayout
     from radio_io.sharding.build import publish_index
 
-    layout = DatasetLayout(dataset_root(dataset))
+    layout = DatasetLayout(verifiable_dataset(dataset))
     content = read_dataset_file(layout.root)
     records = len(layout.record_paths())
     if not dry_run:

@@ -6,8 +6,12 @@ from typing import Annotated
 import typer
 
 DatasetOption = Annotated[
+    str | None,
+    typer.Option("--dataset", help="Dataset folder or URL. Default: RADIO_DATASET, radio.toml, else ./shards."),
+]
+PrivateOption = Annotated[
     Path | None,
-    typer.Option("--dataset", help="Dataset folder. Default: RADIO_DATASET, radio.toml, else ./shards."),
+    typer.Option("--private", help="Private folder of a dataset at a URL. Default: ./NAME.private beside you."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Processes. Default: one a core.")]

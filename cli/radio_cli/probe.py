@@ -37,13 +37,13 @@ def probe(
     from radio_cli.console import emit_json, print_table
     from radio_cli.finetune_output import percent
     from radio_cli.finetune_settings import task_spec
-    from radio_cli.project import dataset_root
+    from radio_cli.project import readable_dataset
     from radio_train.evaluation.plain import plain
     from radio_train.finetuning.probe import ProbeConfig, run_probe
 
     spec = task_spec(task, kind=kind, labels=labels, positive=positive, where=where)
     config = ProbeConfig(column=column, neighbours=neighbours, fraction=label_fraction, split_seed=split_seed)
-    results = run_probe(vectors, dataset_root(dataset), spec, config, picture)
+    results = run_probe(vectors, readable_dataset(dataset), spec, config, picture)
     if as_json:
         emit_json(plain(results))
         return
@@ -68,11 +68,11 @@ def augment_preview(
     """Write a sheet of the random changes of fine-tuning: each alone, then all together."""
     from radio_cli.console import emit_json
     from radio_cli.finetune_settings import augment_config
-    from radio_cli.project import dataset_root
+    from radio_cli.project import readable_dataset
     from radio_train.finetuning.preview import preview_rows, preview_sheet
 
     config = augment_config(assignments or [])
-    root = dataset_root(dataset)
+    root = readable_dataset(dataset)
     count = preview_sheet(root, out, config, images=images, where=where, seed=seed, resolution=resolution)
     if as_json:
         emit_json({"sheet": str(out), "images": count, "rows": list(preview_rows())})

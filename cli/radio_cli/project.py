@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import cast
 
 from radio_io.errors import ConfigError, UsageError
+from radio_io.object_store import is_url
 
 FILE_NAME = "radio.toml"
 SHARD_KEYS: dict[str, type] = {
@@ -94,11 +95,40 @@ def _refuse_unknown(table: dict[str, object], known: tuple[str, ...], *, where: 
             raise ConfigError(f"{where}: unknown key {name!r}{hint}")
 
 
-def dataset_root(option: Path | None) -> Path:
-    """The dataset folder: `--dataset`, else RADIO_DATASET, else `radio.toml`, else `shards`."""
-    if option is not None:
-        return option
-    return Path(os.environ.get("RADIO_DATASET") or load_project().dataset or "shards")
+def dataset_place(option: str | Path | None) -> str:
+    """The dataset's folder or URL: `--dataset`, else RADIO_DATASET, else `radio.toml`, else `shards`."""
+    return str(option if option is not None else os.environ.get("RADIO_DATASET") or load_project().dataset or "shards")
+
+
+def dataset_root(option: str | Path | None) -> Path:
+    """The dataset folder, for what works on folders only.
+
+    Raises:
+        UsageError: It is a URL.
+    """
+    place = dataset_place(option)
+    if is_url(place):
+        raise UsageError(
+            "this command works on a dataset folder and not on a URL; copy the dataset to a disk first "
+            "(URLs work with shard build, verify, info and ls, query, rejects, index rebuild, and train)"
+        )
+    return Path(place)
+
+
+def readable_dataset(option: str | Path | None) -> Path:
+    """A folder to read from: the dataset's own, or one of the cache with its index where it lies at a URL."""
+    from radio_io.remote_dataset import readable_root
+
+    place = dataset_place(option)
+    return readable_root(place) if is_url(place) else Path(place)
+
+
+def verifiable_dataset(option: str | Path | None) -> Path:
+    """A folder with everything but the tars: the dataset's own, or a copy in the cache where it lies at a URL."""
+    from radio_io.remote_dataset import mirror
+
+    place = dataset_place(option)
+    return mirror(place) if is_url(place) else Path(place)
 
 
 def source_paths(arguments: list[str] | None, listed: Path | None = None) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ def query(
     dataset: DatasetOption = None,
 ) -> None:
     """Select images by an SQL predicate, or run one SELECT, in a database that is read-only and locked down."""
-    from radio_cli.project import dataset_root
+    from radio_cli.project import readable_dataset
     from radio_io.errors import UsageError
     from radio_io.index.query import Request, limit_memory, run_query
 
@@ -56,13 +56,13 @@ def query(
         raise UsageError("--format parquet needs --out FILE")
     request = Request(where=where, sql=sql, columns=columns, count=count, keys=keys, limit=limit, timeout_s=timeout_s)
     limit_memory()
-    run_query(dataset_root(dataset), request, shown.value, out)
+    run_query(readable_dataset(dataset), request, shown.value, out)
 
 
 def rejects(dataset: DatasetOption = None, as_json: JsonOption = False) -> None:
     """How many files did not become images, by reason; their paths lie in the private folder."""
-    from radio_cli.project import dataset_root
+    from radio_cli.project import readable_dataset
     from radio_io.index.query import Request, run_query
 
     request = Request(sql="SELECT reason, stage, num_files FROM rejects ORDER BY num_files DESC, reason, stage")
-    run_query(dataset_root(dataset), request, "json" if as_json else "table", None)
+    run_query(readable_dataset(dataset), request, "json" if as_json else "table", None)

@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from radio_cli.options import DatasetOption, DryRunOption, FromOption, JsonOption, SourcesArgument, WorkersOption
+from radio_cli.options import (
+    DatasetOption,
+    DryRunOption,
+    FromOption,
+    JsonOption,
+    PrivateOption,
+    SourcesArgument,
+    WorkersOption,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -23,6 +31,7 @@ def scan(
     frames: Annotated[str | None, typer.Option("--frames", help="reject, first or all.  [default: reject]")] = None,
     workers: WorkersOption = None,
     dataset: DatasetOption = None,
+    private: PrivateOption = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -35,10 +44,18 @@ def scan(
     from radio_io.sharding.build import scan as scan_dataset
 
     config = make_config(
-        sources, dataset, listed=listed, modalities=modalities, regions=regions, frames=frames, workers=workers
+        sources,
+        dataset,
+        private=private,
+        listed=listed,
+        modalities=modalities,
+        regions=regions,
+        frames=frames,
+        workers=workers,
     )
     if dry_run:
-        note(f"would scan {len(config.sources)} sources into {config.dataset}.private; nothing was written")
+        place = config.dataset_url or config.dataset
+        note(f"would scan {len(config.sources)} sources into the private folder of {place}; nothing was written")
         return
     summary = scan_dataset(config, ConsoleProgress(quiet=as_json))
     if as_json:

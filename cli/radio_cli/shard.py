@@ -6,7 +6,15 @@ from typing import Annotated
 import typer
 
 from radio_cli import derive, verify
-from radio_cli.options import DatasetOption, DryRunOption, FromOption, JsonOption, SourcesArgument, WorkersOption
+from radio_cli.options import (
+    DatasetOption,
+    DryRunOption,
+    FromOption,
+    JsonOption,
+    PrivateOption,
+    SourcesArgument,
+    WorkersOption,
+)
 
 app = typer.Typer(help="Build, check and list shards.", no_args_is_help=True)
 TOO_MANY_REJECTS = 3
@@ -65,6 +73,7 @@ def build(
     ] = 1.0,
     workers: WorkersOption = None,
     dataset: DatasetOption = None,
+    private: PrivateOption = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -78,6 +87,7 @@ def build(
     config = make_config(
         sources,
         dataset,
+        private=private,
         listed=listed,
         regions=regions,
         allow_burned_in=allow_burned_in,
@@ -96,8 +106,9 @@ def build(
         task=task,
     )
     if dry_run:
+        place = config.dataset_url or config.dataset
         note(
-            f"would build {len(config.sources)} sources into {config.dataset} with {len(config.bins.rectangles)} "
+            f"would build {len(config.sources)} sources into {place} with {len(config.bins.rectangles)} "
             f"bins, codec {config.codec}, {config.workers} workers; nothing was written"
         )
         return
@@ -145,10 +156,10 @@ def _show(summary: object) -> None:
 def info(dataset: DatasetOption = None, as_json: JsonOption = False) -> None:
     """Summarise a dataset: images, patients, splits, regions, bins, rejects."""
     from radio_cli.console import as_object, emit_json, format_size, print_counts
-    from radio_cli.project import dataset_root
+    from radio_cli.project import readable_dataset
     from radio_io.sharding.info import dataset_info
 
-    found = dataset_info(dataset_root(dataset))
+    found = dataset_info(readable_dataset(dataset))
     if as_json:
         emit_json(as_object(found))
         return
@@ -179,8 +190,8 @@ def info(dataset: DatasetOption = None, as_json: JsonOption = False) -> None:
 @app.command("ls", epilog="Example: radio shard ls --json")
 def list_shards(dataset: DatasetOption = None, as_json: JsonOption = False) -> None:
     """List the shards with their sizes."""
-    from radio_cli.project import dataset_root
+    from radio_cli.project import readable_dataset
     from radio_io.index.query import Request, run_query
 
     sql = "SELECT shard_id, num_images, size_bytes, codec FROM shards ORDER BY shard_id"
-    run_query(dataset_root(dataset), Request(sql=sql), "json" if as_json else "table", None)
+    run_query(readable_dataset(dataset), Request(sql=sql), "json" if as_json else "table", None)

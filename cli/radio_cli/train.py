@@ -58,7 +58,7 @@ def pretrain(
 ) -> None:
     """Pre-train a masked autoencoder on a dataset's shards, at full resolution and without padding."""
     from radio_cli.console import note
-    from radio_cli.project import dataset_root
+    from radio_cli.project import readable_dataset
     from radio_cli.train_output import StepLine, read_keys, show_summary
     from radio_train.config import load_config
     from radio_train.distributed import ranks_of_environment
@@ -69,7 +69,7 @@ def pretrain(
     config = load_config(preset, config_file, [*given, *(assignments or ())])
     folder = run or Path("runs") / preset
     selection = Selection(where=where, keys=read_keys(keys) if keys else None)
-    root = dataset_root(dataset)
+    root = readable_dataset(dataset)
     if dry_run:
         table = load_table(config, root, "train", selection)
         note(f"would train {preset} on {len(table):,} images into {folder}; nothing was written")
@@ -137,14 +137,14 @@ def embed(
 ) -> None:
     """Write the vectors of all images (CLS and mean of patches), joined by key; an interrupted call goes on."""
     from radio_cli.console import ConsoleProgress, as_object, emit_json
-    from radio_cli.project import dataset_root
+    from radio_cli.project import readable_dataset
     from radio_train.embed import EmbedConfig
     from radio_train.embed import embed as embed_images
     from radio_train.run_folder import find_checkpoint
 
     config = EmbedConfig(split=split, where=where, precision=precision, resolution=resolution)
     weights = run if checkpoint == "last" else find_checkpoint(run, checkpoint)
-    summary = embed_images(weights, dataset_root(dataset), out, config, ConsoleProgress(quiet=as_json))
+    summary = embed_images(weights, readable_dataset(dataset), out, config, ConsoleProgress(quiet=as_json))
     if as_json:
         emit_json(as_object(summary) | {"out": str(out)})
     else:

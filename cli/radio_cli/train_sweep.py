@@ -30,13 +30,13 @@ def sweep(
 ) -> None:
     """Train briefly with each learning rate on the same subset, and compare; repeated, it does what is missing."""
     from radio_cli.console import emit_json, note, print_table
-    from radio_cli.project import dataset_root
+    from radio_cli.project import readable_dataset
     from radio_cli.train_output import StepLine, parse_rates
     from radio_train.config import load_config
     from radio_train.run_folder import Selection, load_table
     from radio_train.sweep import run_sweep, some_images
 
-    config, root = load_config(preset, config_file, assignments or ()), dataset_root(dataset)
+    config, root = load_config(preset, config_file, assignments or ()), readable_dataset(dataset)
     folder, selection, chosen = run or Path("runs") / f"{preset}-sweep", Selection(where=where), parse_rates(rates)
     if dry_run:
         count = len(load_table(config, root, "train", some_images(config, root, images, selection)))

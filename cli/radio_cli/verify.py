@@ -29,7 +29,7 @@ def verify(
     is named with what to do. --dry-run says what --repair would do.
     """
     from radio_cli.console import ConsoleProgress, as_object, emit_json, format_size
-    from radio_cli.project import dataset_root
+    from radio_cli.project import dataset_root, verifiable_dataset
     from radio_io.config import BuildConfig
     from radio_io.errors import UsageError
     from radio_io.executors import default_workers
@@ -38,7 +38,8 @@ def verify(
 
     if dry_run and not repair:
         raise UsageError("--dry-run belongs to --repair; verify alone writes nothing")
-    root, progress, processes = dataset_root(dataset), ConsoleProgress(quiet=as_json), workers or default_workers()
+    root = dataset_root(dataset) if repair else verifiable_dataset(dataset)
+    progress, processes = ConsoleProgress(quiet=as_json), workers or default_workers()
     if repair:
         config = BuildConfig(dataset=root, workers=processes)
         report = repair_dataset(root, progress, config=config, workers=processes, quick=quick, dry_run=dry_run)

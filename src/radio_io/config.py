@@ -114,11 +114,13 @@ class BuildConfig:
     """Everything that decides what a build makes, and how.
 
     `min_shard_images` holds against `shard_size_bytes` where a shard would have fewer images; 1 switches it off.
+    `dataset_url` says that the dataset goes to an object store, and `dataset` is the staging folder for it.
     `executor` is local, dask or a scheduler's address; `task` leaves all shards but one share to other processes.
     `file_timeout_s` and `worker_memory_bytes` bound what one file may take before it is rejected.
     """
 
     dataset: Path
+    dataset_url: str | None = None
     sources: tuple[str, ...] = ()
     bins: Bins = field(default_factory=lambda: Bins.parse(DEFAULT_NOTATION))
     codec: str = "htj2k"

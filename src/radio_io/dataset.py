@@ -31,6 +31,9 @@ from radio_io.index.catalog import open_index
 from radio_io.index.query import select_rows
 from radio_io.index.schema import IMAGES, unknown_column
 from radio_io.layout import DatasetLayout
+from radio_io.loading.store import open_store
+from radio_io.object_store import is_url
+from radio_io.remote_dataset import readable_root
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -72,6 +75,7 @@ class Dataset:
     def __init__(self, root: Path, facts: DatasetFile) -> None:
         self._layout = DatasetLayout(root)
         self._facts = facts
+        self._store = open_store(root)
 
     @property
     def root(self) -> Path:
@@ -173,11 +177,8 @@ class Dataset:
         return dict(zip(IMAGES.names, rows[0], strict=True)) if rows else None
 
     def _pixels(self, row: dict[str, Any]) -> NDArray[np.uint16]:
-        path = self._layout.tar_path(row["shard_id"])
         try:
-            with path.open("rb") as file:
-                file.seek(row["image_offset"])
-                encoded = file.read(row["image_size"])
+            encoded = self._store.read(row["shard_id"], row["image_offset"], row["image_size"])
         except OSError as error:
             raise DatasetError(f"cannot read shard {row['shard_id']} ({type(error).__name__})") from None
         if crc32_of(encoded) != row["image_crc32"]:
@@ -189,9 +190,10 @@ class Dataset:
 
 
 def open_dataset(root: str | Path = "shards") -> Dataset:
-    """The dataset in a folder.
+    """The dataset in a folder, or below a URL (`s3://bucket/shards`).
 
     Raises:
         DatasetError: There is none, it is damaged, or of a format version that this radio does not know.
     """
-    return Dataset(Path(root), read_dataset_file(Path(root)))
+    folder = readable_root(str(root)) if is_url(str(root)) else Path(root)
+    return Dataset(folder, read_dataset_file(folder))

@@ -16,6 +16,8 @@ from radio_io.errors import DatasetError, UsageError
 FORMAT_VERSION = 1
 TAR_SUFFIX, IDX_SUFFIX, RECORD_SUFFIX = ".tar", ".idx", ".parquet"
 SHARD_SUFFIXES = (TAR_SUFFIX, IDX_SUFFIX, RECORD_SUFFIX)
+STAGING_NAME = ".staging"
+"""Local part of a dataset in an object store; it lies in the private folder."""
 SHARD_ID = re.compile(r"(train|val|test)/h([1-9][0-9]{0,4})w([1-9][0-9]{0,4})/([0-9]{6,})")
 
 
@@ -47,7 +49,12 @@ class DatasetLayout:
     @property
     def private(self) -> Path:
         """The folder beside the dataset that must not be shared (mode 0700)."""
-        return self.root.with_name(self.root.name + ".private")
+        return self.root.parent if self.is_staging else self.root.with_name(self.root.name + ".private")
+
+    @property
+    def is_staging(self) -> bool:
+        """Whether the shards themselves go to an object store."""
+        return self.root.name == STAGING_NAME
 
     @property
     def dataset_json(self) -> Path:
@@ -124,6 +131,10 @@ class DatasetLayout:
     def shard_paths(self, shard_id: str) -> tuple[Path, Path, Path]:
         """Tar, DALI index and record: all three make a whole shard."""
         return self.tar_path(shard_id), self.idx_path(shard_id), self.record_path(shard_id)
+
+    def kept_paths(self, shard_id: str) -> tuple[Path, ...]:
+        """What stays here of a finished shard: all, or all but the tar."""
+        return self.shard_paths(shard_id)[1:] if self.is_staging else self.shard_paths(shard_id)
 
     def shard_rejects_path(self, shard_id: str) -> Path:
         """The files of this shard that were rejected while it was built."""

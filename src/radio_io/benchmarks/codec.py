@@ -24,9 +24,9 @@ from radio_io.dicom.decode import decode_pixels
 from radio_io.dicom.parse import read_file
 from radio_io.dicom.quiet import quiet_pydicom
 from radio_io.dicom.render import render, render_parameters
-from radio_io.dicom.source import open_regular, read_at
 from radio_io.dicom.walk import FoundFile, walk_sources
 from radio_io.errors import DatasetError, ImageRejectedError
+from radio_io.sources.whole import open_whole
 from radio_io.synth.export import file_bytes
 from radio_io.synth.pixels import SYNTAX_UIDS
 from radio_io.synth.plan import plan_export
@@ -130,8 +130,8 @@ def _contents(sources: Sequence[str], most: int) -> Iterator[bytes]:
             return
         if isinstance(found, FoundFile):
             try:
-                with open_regular(found.path) as (descriptor, status):
-                    yield read_at(descriptor, 0, status.st_size)
+                with open_whole(found.path) as content:
+                    yield content.read_all()
             except ImageRejectedError:
                 continue
 

@@ -18,6 +18,8 @@ from typing import Any, Protocol
 
 from radio_io.errors import UsageError
 from radio_io.layout import TAR_SUFFIX, DatasetLayout, check_shard_id
+from radio_io.object_store import require_no_secret
+from radio_io.remote_dataset import origin_of
 
 TRANSIENT = frozenset(
     {
@@ -62,6 +64,9 @@ def open_store(root: Path, url: str | None = None, *, pause_s: float = FIRST_PAU
     Raises:
         UsageError: The URL's protocol is unknown or its package is missing.
     """
+    if url is None:
+        origin = origin_of(root)
+        url = origin.url if origin is not None else None
     if url is None or "://" not in url:
         return LocalStore(Path(url) if url else root, pause_s=pause_s)
     return RemoteStore(url, pause_s=pause_s)
@@ -187,6 +192,7 @@ class RemoteStore:
     """Shards below an fsspec URL, read by ranged requests."""
 
     def __init__(self, url: str, *, pause_s: float = FIRST_PAUSE_S) -> None:
+        require_no_secret(url)
         try:
             import fsspec
 

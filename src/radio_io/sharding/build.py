@@ -35,6 +35,7 @@ from radio_io.layout import DatasetLayout
 from radio_io.privacy.pseudonyms import Pseudonymizer
 from radio_io.privacy.tombstones import read_tombstones
 from radio_io.progress import Progress
+from radio_io.remote_dataset import attach, publish_to_store, sync_records
 from radio_io.sharding.dispatch import dispatch
 from radio_io.sharding.origin import read_origin
 from radio_io.sharding.plan import extend_plan, plan_parts, plan_rejects, planned_shards
@@ -87,6 +88,8 @@ def open_key(config: BuildConfig) -> Pseudonymizer:
         KeyFileError: The key cannot be used, or a dataset exists and its key is gone.
     """
     layout = DatasetLayout(config.dataset)
+    if config.dataset_url is not None:
+        attach(config.dataset_url, layout)
     atomic.make_folder(layout.private, mode=0o700)
     layout.private.chmod(0o700)
     if not layout.key_file.exists() and not layout.dataset_json.exists():
@@ -196,6 +199,7 @@ def _prepare(
     if layout.dataset_json.exists():
         require_same(read_dataset_file(layout.root), facts)
     context = sample_context(config, pseudonyms)
+    sync_records(layout)
     if scan:
         scan_sources(config, context.header, progress)
         extend_plan(config, pseudonyms)
@@ -204,6 +208,7 @@ def _prepare(
         atomic.remove_leftovers(layout.root)
     if not layout.dataset_json.exists():
         write_dataset_file(layout, facts)
+        publish_to_store(layout, layout.dataset_json)
     return _Prepared(facts=facts, context=context)
 
 
@@ -233,6 +238,7 @@ def publish_index(layout: DatasetLayout, content: DatasetFile) -> Published:
     images = sum(shard.num_images for shard in shards)
     final = dataclasses.replace(content, num_images=images, num_shards=len(shards), index_sha256=digest)
     write_dataset_file(layout, final)
+    publish_to_store(layout, layout.index, layout.dataset_json)
     return Published(shards=shards, rejects=rejects)
 
 
@@ -240,7 +246,10 @@ def _build_missing(
     config: BuildConfig, context: SampleContext, layout: DatasetLayout, summary: BuildSummary, progress: Progress
 ) -> None:
     missing = find_missing(layout, config.task)
-    atomic.require_free_space(layout.root, int(FREE_SPACE_SHARE * missing.size_bytes))
+    needed = int(FREE_SPACE_SHARE * missing.size_bytes)
+    if layout.is_staging:  # a shard leaves as soon as it is finished
+        needed = min(needed, 2 * max(config.workers, 1) * config.shard_size_bytes)
+    atomic.require_free_space(layout.root, needed)
     planned = (plan for plan in planned_shards(layout) if plan.shard_id in missing.waves)
     unpack_compressed((file.path for plan in planned for file in plan.files), layout.archives_dir)
     progress.start("build", total=missing.files, unit="files")

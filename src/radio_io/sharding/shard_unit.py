@@ -24,6 +24,7 @@ from radio_io.dicom.parse import ParsedFile, read_file
 from radio_io.errors import ImageRejectedError, RadioError, RejectReason, internal_error
 from radio_io.executors import UnitFailure, run_units, time_limit
 from radio_io.layout import DatasetLayout
+from radio_io.remote_dataset import move_to_store
 from radio_io.sharding.file_ahead import FilesAhead, files_ahead
 from radio_io.sharding.journal import Journal, NotedReject, Progress, open_journal, read_progress
 from radio_io.sharding.plan import GuiltyFile, PlannedFile, ShardPlan
@@ -194,6 +195,8 @@ def _write(
                     journal.written(result)  # the writer asks for the next one once this one lies in the tar
 
     written = write_shard(layout, plan.shard_id, context.codec, unique())
+    if written is not None:
+        move_to_store(layout, plan.shard_id)
     write_rejects(layout, plan.shard_id, rejects, num_images=written.num_images if written else 0)
     return ShardReceipt(
         shard_id=plan.shard_id,
@@ -253,6 +256,6 @@ def is_done(layout: DatasetLayout, shard_id: str) -> bool:
     rejects = layout.shard_rejects_path(shard_id)
     if not rejects.exists():
         return False
-    if all(path.exists() for path in layout.shard_paths(shard_id)):
+    if all(path.exists() for path in layout.kept_paths(shard_id)):
         return True
     return (pq.read_schema(rejects).metadata or {}).get(b"num_images") == b"0"

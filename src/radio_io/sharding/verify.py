@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from radio_io.checksum import crc32_of
 from radio_io.codecs.registry import get_codec
@@ -21,8 +21,10 @@ from radio_io.index.row import ImageLocation, ImageRow
 from radio_io.labels.store import indexed_labels, labels_folder, read_task
 from radio_io.layout import SHARD_SUFFIXES, DatasetLayout, Split
 from radio_io.progress import Progress
+from radio_io.remote_dataset import origin_of
 from radio_io.sharding.dali_index import Member, encode_index
 from radio_io.sharding.sample import encode_metadata, pixel_hash
+from radio_io.sharding.tar_source import open_tar, tar_size
 from radio_io.sharding.write import BLOCK, END_OF_ARCHIVE, member_size, tar_member
 
 ADVICE = "run: radio shard verify --repair, or restore the shard from a copy"
@@ -123,11 +125,10 @@ def _shard_faults(layout: DatasetLayout, shard_id: str, record: ShardRecord, *, 
     metadata = record.metadata
     if metadata.shard_id != shard_id:
         yield f"{shard_id}.parquet: is the record of {metadata.shard_id}; {ADVICE}"
-    tar_path = layout.tar_path(shard_id)
-    if not tar_path.exists():
+    size = tar_size(layout, shard_id)
+    if size is None:
         yield f"{shard_id}.tar: is missing; {ADVICE}"
         return
-    size = tar_path.stat().st_size
     if size != metadata.size_bytes:
         yield f"{shard_id}.tar: {size} bytes, its record says {metadata.size_bytes}; {ADVICE}"
         return
@@ -139,7 +140,7 @@ def _content_faults(layout: DatasetLayout, shard_id: str, record: ShardRecord) -
     """Faults of the bytes of a tar and its DALI index; one image is in memory at a time."""
     members: list[tuple[Member, ...]] = []
     digest = hashlib.sha256()
-    with layout.tar_path(shard_id).open("rb") as file:
+    with open_tar(layout, shard_id, record.metadata.size_bytes) as file:
         for row, location in placed_rows(record.table):
             extension = get_codec(row.codec).extension
             text = encode_metadata(row)
@@ -182,14 +183,18 @@ def _image_faults(row: ImageRow, location: ImageLocation, image: bytes) -> Itera
 
 def _strangers(layout: DatasetLayout, shard_ids: set[str]) -> Iterator[str]:
     """Files between the shards that belong to none."""
-    for split in Split:
-        for path in sorted((layout.root / split).rglob("*")):
-            if path.is_dir():
-                continue
-            shard_id = path.relative_to(layout.root).with_suffix("").as_posix()
-            if path.suffix not in SHARD_SUFFIXES or shard_id not in shard_ids:
-                name = path.relative_to(layout.root).as_posix()
-                yield f"{name}: belongs to no finished shard; run the build again; if it is still there, remove it"
+    for name in _names_between_shards(layout):
+        path = PurePosixPath(name)
+        if path.suffix not in SHARD_SUFFIXES or path.with_suffix("").as_posix() not in shard_ids:
+            yield f"{name}: belongs to no finished shard; run the build again; if it is still there, remove it"
+
+
+def _names_between_shards(layout: DatasetLayout) -> list[str]:
+    origin = origin_of(layout.root)
+    if origin is not None:
+        return sorted(name for name in origin.names() if name.partition("/")[0] in set(Split))
+    paths = (path for split in Split for path in sorted((layout.root / split).rglob("*")))
+    return [path.relative_to(layout.root).as_posix() for path in paths if not path.is_dir()]
 
 
 def _check_keys(checks: dict[str, ShardCheck]) -> Iterator[str]:

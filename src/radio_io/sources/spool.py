@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 _BLOCK_BYTES: Final = 1 << 20
+_REQUEST_BYTES: Final = 8 << 20
 # An archive of radiographs shrinks to a half or a third; blank ones to a hundredth.
 MAX_RATIO: Final = 200
 _ALWAYS_BYTES: Final = 64 << 20
@@ -112,7 +113,7 @@ def _next_block(packed: gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile) -> bytes | 
 
 
 def _open_packed(content: Content, form: ArchiveFormat) -> gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile:
-    raw = io.BufferedReader(_Raw(content), _BLOCK_BYTES)
+    raw = io.BufferedReader(_Raw(content), _REQUEST_BYTES)
     if form is ArchiveFormat.TAR_GZ:
         return gzip.GzipFile(fileobj=raw, mode="rb")
     return bz2.BZ2File(raw) if form is ArchiveFormat.TAR_BZ2 else lzma.LZMAFile(raw)

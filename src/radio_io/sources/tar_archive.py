@@ -22,6 +22,8 @@ _BLOCK: Final = tarfile.BLOCKSIZE
 # Extended headers hold a name and some numbers; more is made to fill the memory.
 _MAX_EXTENSION_BYTES: Final = 1 << 20
 _READ_AHEAD: Final = 64 << 10
+# Behind its end an archive is filled up with zeros, by tar to 10 KiB, by tape writers to 1 MiB.
+_PADDING_BYTES: Final = 1 << 20
 _LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL = b"L", b"K", b"x", b"g"
 _EXTENSIONS: Final = frozenset({_LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL, b"X", b"V"})
 _REGULAR: Final = frozenset({tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE})
@@ -66,6 +68,8 @@ def list_tar(content: Content) -> Iterator[Member | UnusableMember]:
                 yield member
             extension = _Extension()
         position = data_at + (-(-size // _BLOCK) * _BLOCK if _has_data(header) else 0)
+    if any(content.read(position, min(content.size - position, _PADDING_BYTES))):
+        raise _bad("a second archive behind the end of the first: only the first is read")
 
 
 class _Headers:

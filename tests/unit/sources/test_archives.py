@@ -252,6 +252,10 @@ DAMAGED = {
     "text.zip": (lambda: b"this is no archive", {"": "BAD_ARCHIVE"}),
     "text.tar": (lambda: b"this is no archive" * 100, {"": "BAD_ARCHIVE"}),
     "text.tar.gz": (lambda: b"this is no archive" * 100, {"": "BAD_ARCHIVE"}),
+    "two.tar": (
+        lambda: tar_of({"1.txt": b"no image"}) + tar_of({"2.txt": b""}),
+        {"!/1.txt": "NOT_DICOM", "": "BAD_ARCHIVE"},
+    ),
     "empty.zip": (lambda: b"", {"": "EMPTY_FILE"}),
     "locked.zip": (lambda: encrypted(zip_of({"1.dcm": dicom(40)})), {"!/1.dcm": "BAD_ARCHIVE"}),
     "method.zip": (lambda: zip_of({"1.dcm": dicom(40)}, method=zipfile.ZIP_BZIP2), {"!/1.dcm": "BAD_ARCHIVE"}),
