@@ -90,11 +90,12 @@ def open_index(root: Path, *, memory: str = "1GB", threads: int = 2) -> duckdb.D
 
 
 def indexed_rejects(root: Path) -> list[tuple[str, str, int]]:
-    """The counts of rejects in the index, (reason, stage, number of files); none where there is no index."""
-    if not DatasetLayout(root).index.exists():
+    """The counts of rejects in the index, (reason, stage, number of files); none where no index can be read."""
+    try:
+        with open_index(root) as connection:
+            return connection.execute("SELECT reason, stage, num_files FROM rejects").fetchall()
+    except (DatasetError, duckdb.Error):  # an index that is damaged must not keep a new one from being built
         return []
-    with open_index(root) as connection:
-        return connection.execute("SELECT reason, stage, num_files FROM rejects").fetchall()
 
 
 def file_sha256(path: Path) -> str:

@@ -26,7 +26,7 @@ from radio_io.progress import Progress
 from radio_io.sharding.build import locked, publish_index
 from radio_io.sharding.origin import read_origin
 from radio_io.sharding.remake import image_source
-from radio_io.sharding.repair_shard import Mending, ShardMender, set_aside
+from radio_io.sharding.repair_shard import Mending, ShardMender, require_no_withdrawal, set_aside
 from radio_io.sharding.shard_facts import IndexedShard, indexed_shards
 from radio_io.sharding.verify import ShardCheck, check_index, check_shard, check_shards, report_checks
 
@@ -65,8 +65,7 @@ def repair_dataset(
     """
     layout = DatasetLayout(root)
     content, whole = recover_dataset_file(layout)
-    if read_tombstones(layout).pending is not None:
-        raise DatasetError("a withdrawal is not complete; complete it with: radio forget, then repair")
+    require_no_withdrawal(layout)
     with _alone(layout, dry_run=dry_run):
         report = RepairReport(dry_run=dry_run)
         if not whole:
@@ -195,11 +194,7 @@ def _mend_index(layout: DatasetLayout, checks: dict[str, ShardCheck], report: Re
         report.lost.append("index.duckdb: cannot be built before every record can be read")
         return
     set_aside(layout, layout.index)
-    try:
-        indexed_rejects(layout.root)
-    except (DatasetError, IndexReadError):
-        layout.index.unlink()  # it lies in quarantine
-        if read_origin(layout) is None and not layout.scan_dir.exists():
-            report.lost.append("counts of rejects: only the index had them, and it cannot be read")
+    if not indexed_rejects(layout.root) and read_origin(layout) is None and not layout.scan_dir.exists():
+        report.lost.append("counts of rejects, if there were any: only the index had them")
     publish_index(layout, content)
     report.done.append("index.duckdb: built again from the records")

@@ -18,10 +18,11 @@ from typing import BinaryIO
 from radio_io import atomic
 from radio_io.checksum import crc32_of
 from radio_io.codecs.registry import get_codec
+from radio_io.errors import DatasetError
 from radio_io.index.records import PlacedRow, ShardRecord, encode_record, placed_rows
 from radio_io.index.row import ImageLocation
 from radio_io.layout import DatasetLayout
-from radio_io.privacy.tombstones import Tombstones
+from radio_io.privacy.tombstones import Tombstones, read_tombstones
 from radio_io.sharding.dali_index import Member, encode_index
 from radio_io.sharding.remake import ImageSource
 from radio_io.sharding.sample import encode_metadata
@@ -85,11 +86,10 @@ class ShardMender:
 
     def _of_tar(self, shard_id: str, records: list[ShardRecord]) -> ShardRecord | None:
         """The record of a tar that proves itself; None where it has other images than a record says, or withdrawn."""
-        walked = record_of_tar(self.layout, shard_id)
+        walked = record_of_tar(self.layout, shard_id, self.tombstones)
         if walked is None or (records and all(each.table["key"] != walked.table["key"] for each in records)):
             return None
-        pairs = zip(walked.table["patient_key"].to_pylist(), walked.table["study_key"].to_pylist(), strict=True)
-        return None if any(self.tombstones.covers_keys(*pair) for pair in pairs) else walked
+        return walked
 
     def _mend_record(self, shard_id: str, record: ShardRecord, on_disk: ShardRecord | None, actions: list[str]) -> None:
         if on_disk is not None and on_disk.sha256 == record.sha256:
@@ -146,6 +146,18 @@ def index_of(record: ShardRecord) -> bytes:
             for key, offset, size, text_offset, text_size in rows
         ]
     )
+
+
+def require_no_withdrawal(layout: DatasetLayout) -> None:
+    """Refuse to mend what a withdrawal is just changing.
+
+    Raises:
+        DatasetError: One has begun and has not ended.
+    """
+    if read_tombstones(layout).pending is not None:
+        raise DatasetError(
+            "a withdrawal is not complete; complete it with radio forget, then run the same command again"
+        )
 
 
 def set_aside(layout: DatasetLayout, path: Path) -> None:

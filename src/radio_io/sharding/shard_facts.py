@@ -29,6 +29,7 @@ from radio_io.index.records import (
 )
 from radio_io.index.row import ImageLocation
 from radio_io.layout import DatasetLayout
+from radio_io.privacy.tombstones import Tombstones
 from radio_io.sharding.sample import encode_metadata, pixel_hash
 from radio_io.sharding.write import BLOCK, END_OF_ARCHIVE, member_size, shard_metadata, tar_member
 
@@ -90,12 +91,14 @@ def record_of_index(layout: DatasetLayout, shard_id: str, known: IndexedShard | 
     return ShardRecord(table=table, metadata=metadata, sha256=sha256) if sha256 == known.record_sha256 else None
 
 
-def record_of_tar(layout: DatasetLayout, shard_id: str) -> ShardRecord | None:
-    """The record made from the tar alone; None where any byte of it is not as it must be."""
+def record_of_tar(layout: DatasetLayout, shard_id: str, withdrawn: Tombstones) -> ShardRecord | None:
+    """The record made from the tar alone; None where any byte is not as it must be, or images have been withdrawn."""
     try:
         with layout.tar_path(shard_id).open("rb") as file:
             placed, size_bytes, sha256 = _walk(file, shard_id)
     except (RadioError, OSError, ValueError, KeyError, TypeError):
+        return None
+    if any(withdrawn.covers(row) for row, _ in placed):
         return None
     metadata = shard_metadata(shard_id, placed[0][0].codec, len(placed), size_bytes, sha256)
     table = record_table(placed)
