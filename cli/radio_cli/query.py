@@ -28,7 +28,8 @@ def register(app: typer.Typer) -> None:
 def query(
     where: Annotated[str | None, typer.Argument(help="SQL predicate over the table images. Default: all.")] = None,
     sql: Annotated[
-        str | None, typer.Option("--sql", help="A whole SELECT over images, shards, rejects and labels instead.")
+        str | None,
+        typer.Option("--sql", help="A whole SELECT, WITH included, over images, shards, rejects and labels."),
     ] = None,
     columns: Annotated[
         str | None, typer.Option("--columns", help="Comma-separated columns. Default: the most used; * for all.")

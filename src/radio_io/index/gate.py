@@ -2,10 +2,14 @@
 
 Comes in: text. Goes out: the same text, checked. Refuses everything that is not on the lists below: other tables, table
 functions, settings, files, several statements, functions that can eat memory. The parsed tree is walked, not the text.
+
+WITH is accepted where its names are new: a name counts as a table only where SQL would find the inner SELECT under it,
+that is in later ones and in the SELECT that follows. Anywhere else DuckDB would look it up among its own views.
 """
 
 import difflib
 import json
+import re
 from typing import Any, Final, cast
 
 import duckdb
@@ -29,6 +33,8 @@ AGGREGATES: Final = frozenset(
     "any_value arg_min arg_max first last bool_and bool_or approx_count_distinct row_number rank dense_rank lag lead "
     "histogram".split()
 )
+QUERY_NODES: Final = frozenset({"SELECT_NODE", "SET_OPERATION_NODE"})
+CTE_NAME: Final = re.compile(r"(?!(?:duckdb|pragma|sqlite|pg|information_schema)_)[a-z_][a-z0-9_]{0,62}", re.IGNORECASE)
 TABLE_TYPES: Final = frozenset({"BASE_TABLE", "JOIN", "SUBQUERY", "EMPTY"})
 
 
@@ -78,26 +84,49 @@ def _select_node(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, A
     tree = cast("dict[str, Any]", json.loads(row[0] if row else "{}"))
     if tree.get("error"):
         raise QueryError(f"not valid SQL for a query: {tree.get('error_message', 'only SELECT is accepted')}")
-    if len(tree["statements"]) != 1 or tree["statements"][0]["node"]["type"] not in (
-        "SELECT_NODE",
-        "SET_OPERATION_NODE",
-    ):
+    if len(tree["statements"]) != 1 or tree["statements"][0]["node"]["type"] not in QUERY_NODES:
         raise QueryError("give exactly one SELECT, without recursion")
     return cast("dict[str, Any]", tree["statements"][0]["node"])
 
 
-def _walk(tree: object, classes: frozenset[str], functions: frozenset[str], columns: frozenset[str] | None) -> None:
-    """Refuse every node that is not on the lists."""
+def _walk(
+    tree: object,
+    classes: frozenset[str],
+    functions: frozenset[str],
+    columns: frozenset[str] | None,
+    tables: frozenset[str] = frozenset(TABLES),
+) -> None:
+    """Refuse every node that is not on the lists; `tables` are the names that a FROM may use here."""
     if isinstance(tree, list):
         for each in cast("list[object]", tree):
-            _walk(each, classes, functions, columns)
+            _walk(each, classes, functions, columns, tables)
         return
     if not isinstance(tree, dict):
         return
     node = cast("dict[str, Any]", tree)
+    for part in node.get("cte_map", {}).get("map", []):
+        inner = _checked_part(part, tables)
+        _walk(inner, classes, functions, columns, tables)  # its own name is not among them: no recursion
+        tables |= {part["key"].lower()}
     _check_node(node, classes, functions, columns)
-    for value in node.values():
-        _walk(value, classes, functions, columns)
+    if "from_table" in node:
+        _check_source(node["from_table"], tables)
+    for name, value in node.items():
+        if name != "cte_map":
+            _walk(value, classes, functions, columns, tables)
+
+
+def _checked_part(part: dict[str, Any], tables: frozenset[str]) -> dict[str, Any]:
+    """The SELECT behind a name of WITH."""
+    name, value = str(part["key"]), cast("dict[str, Any]", part["value"])
+    if CTE_NAME.fullmatch(name) is None:
+        raise QueryError(f"WITH {name!r}: use letters, digits and _, and no name of DuckDB's own")
+    if name.lower() in tables:
+        raise QueryError(f"WITH {name}: there is a table of this name already; choose another")
+    if value.get("key_targets") or value.get("payload_aggregates"):
+        raise QueryError("recursive queries are not allowed")
+    # DuckDB 1 wraps the node in a statement.
+    return cast("dict[str, Any]", value["query_node"] if "query_node" in value else value["query"]["node"])
 
 
 def _check_node(
@@ -114,25 +143,23 @@ def _check_node(
         raise QueryError(f"function {node['function_name']} is not allowed")
     if kind == "COLUMN_REF" and columns is not None:
         _check_column(node["column_names"], columns)
-    if kind is None and node.get("type") == "RECURSIVE_CTE_NODE":
-        raise QueryError("recursive queries are not allowed")
-    if node.get("cte_map", {}).get("map"):
-        raise QueryError("WITH is not accepted; put the inner SELECT into brackets after FROM")
-    if "from_table" in node:
-        _check_source(node["from_table"])
+    form = str(node.get("type"))
+    if kind is None and form.endswith("_NODE") and form not in QUERY_NODES:
+        what = "recursive queries are" if form == "RECURSIVE_CTE_NODE" else f"{form.lower().replace('_', ' ')} is"
+        raise QueryError(f"{what} not allowed; give SELECT")
 
 
-def _check_source(source: dict[str, Any]) -> None:
+def _check_source(source: dict[str, Any], tables: frozenset[str]) -> None:
     kind = source.get("type")
     if kind not in TABLE_TYPES:
         raise QueryError(f"{str(kind).lower().replace('_', ' ')} is not allowed; tables are {', '.join(TABLES)}")
     if kind == "BASE_TABLE" and (source.get("schema_name") or source.get("catalog_name")):
         raise QueryError("name tables without a schema")
-    if kind == "BASE_TABLE" and source["table_name"].lower() not in TABLES:
+    if kind == "BASE_TABLE" and source["table_name"].lower() not in tables:
         raise QueryError(f"unknown table {source['table_name']!r}; tables are {', '.join(TABLES)}")
     if kind == "JOIN":
-        _check_source(source["left"])
-        _check_source(source["right"])
+        _check_source(source["left"], tables)
+        _check_source(source["right"], tables)
 
 
 def _check_column(names: list[str], columns: frozenset[str]) -> None:

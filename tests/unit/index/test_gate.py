@@ -70,6 +70,16 @@ select * from (select region, avg(rows) r from images group by region) where r >
 select region from images union select region from images
 select distinct split from images
 select count(distinct patient_key) from images where split = 'train'
+with a as (select * from images) select * from a
+with a as (select rows from images where region = 'Knee'), b as (select * from a where rows > 10) select count(*) from b
+with a as materialized (select region, count(*) from images group by 1) select * from a join images using (region)
+with a(r, n) as (select region, count(*) from images group by 1) select r from a union select region from images
+with A as (select split from images) select count(*) from a x, a y where x.split = y.split
+select * from (with q as (select region from images) select distinct region from q)
+with a as (select max(rows) m from images) select key from images where rows = (select m from a)
+with a as (select 1 x) select key from images where 1 in (with b as (select x from a) select x from b)
+with a as (with b as (select rows from images) select max(rows) m from b) select m from a
+with recursive a as (select region from images) select * from a limit 1
 """.strip().splitlines()
 SELECT_ATTACKS = """
 select * from read_text('/etc/passwd')
@@ -88,7 +98,6 @@ select repeat('a', 1000000000)
 select getenv('HOME')
 select current_setting('temp_directory')
 with recursive a as (select 1 union all select 1 from a) select * from a
-with a as (select * from images) select * from a
 attach '/tmp/x.duckdb'
 copy images to '/tmp/x.csv'
 install httpfs
@@ -105,6 +114,36 @@ call pragma_version()
 explain select 1
 select * from images where key in (select key from duckdb_tables)
 select (select content from read_text('/etc/passwd'))
+with a as (select * from read_text('/etc/passwd')) select * from a
+with a as (select * from '/etc/passwd') select * from a
+with a as (from range(1000000000)) select * from a
+with a as (select getenv('HOME')) select * from a
+with a as (select * from duckdb_settings) select * from a
+with a as (with b as (select * from glob('*')) select * from b) select * from a
+with images as (select 1) select * from images
+with IMAGES as (select 1) select * from images
+with a as (select 1), b as (select * from c), c as (select 1) select * from b
+with a as (select * from a) select * from a
+with recursive a as (select * from a) select * from a
+with recursive a(x) using key (x) as (select 1 union select x from a) select * from a
+with b as (with recursive a as (select 1 union all select 1 from a) select * from a) select * from b
+(with sqlite_master as (select 1) select * from sqlite_master) union all select * from sqlite_master
+(with a as (select 1) select * from a) union all (select * from a)
+select * from (with a as (select 1) select * from a), a
+with duckdb_settings as (select 1) select * from duckdb_settings
+with pg_tables as (select 1) select * from pg_tables
+with "a.csv" as (select 1) select * from "a.csv"
+with "/etc/passwd" as (select 1) select * from "/etc/passwd"
+with a as (select 1 x) select * from (with a as (select 2 y) select * from a)
+with a as (delete from images returning *) select * from a
+with a as (insert into images select * from images returning *) select * from a
+with a as (update images set rows = 1 returning *) select * from a
+with a as (values (1)) select * from a
+with a as (select 1) insert into images select * from a
+with a as (select 1) select * from main.a
+with a as (select 1) select * from memory.main.a
+with a as (pivot images on region using count(*)) select * from a
+with a as (describe images) select * from a
 select * from images, lateral (select * from glob('*'))
 values (1)
 select unnest(range(1000000000))
