@@ -9,8 +9,9 @@ It is built on local disk (DuckDB's locks misbehave on network drives), in a sto
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -23,8 +24,6 @@ STORAGE_VERSION = "v1.4.0"
 RECORDS_AT_ONCE = 5_000
 BUILD_MEMORY = "256MB"
 """What DuckDB may hold while an index is built; the rest goes to a temporary folder beside it."""
-IndexReadError = duckdb.Error
-"""What reading an index raises that was opened but is damaged within."""
 CLOSED = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
@@ -89,12 +88,28 @@ def open_index(root: Path, *, memory: str = "1GB", threads: int = 2) -> duckdb.D
     return connection
 
 
+def read_index(root: Path, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+    """All rows of one SELECT of our own.
+
+    Raises:
+        DatasetError: There is no index, or it is damaged.
+    """
+    try:
+        with open_index(root) as connection:
+            return connection.execute(sql, parameters).fetchall()
+    except duckdb.Error as error:
+        reason = str(error).splitlines()[0]
+        raise DatasetError(f"cannot read {DatasetLayout(root).index}: {reason}; run: radio index rebuild") from None
+
+
 def indexed_rejects(root: Path) -> list[tuple[str, str, int]]:
     """The counts of rejects in the index, (reason, stage, number of files); none where no index can be read."""
     try:
-        with open_index(root) as connection:
-            return connection.execute("SELECT reason, stage, num_files FROM rejects").fetchall()
-    except (DatasetError, duckdb.Error):  # an index that is damaged must not keep a new one from being built
+        return [
+            (str(reason), str(stage), int(count))
+            for reason, stage, count in read_index(root, "SELECT reason, stage, num_files FROM rejects")
+        ]
+    except DatasetError:  # an index that is damaged must not keep a new one from being built
         return []
 
 

@@ -13,7 +13,7 @@ from typing import Final, cast
 
 from radio_io import atomic
 from radio_io.errors import DatasetError, UsageError
-from radio_io.index.catalog import open_index
+from radio_io.index.catalog import open_index, read_index
 from radio_io.layout import DatasetLayout
 
 LABEL_FORMAT_VERSION: Final = 1
@@ -48,9 +48,8 @@ def indexed_labels(root: Path) -> dict[str, dict[str, str]]:
         DatasetError: There is no index, or it cannot be read.
     """
     tasks: dict[str, dict[str, str]] = {}
-    with open_index(root) as connection:
-        for task, key, label in connection.execute("SELECT task, key, label FROM labels").fetchall():
-            tasks.setdefault(str(task), {})[str(key)] = str(label)
+    for task, key, label in read_index(root, "SELECT task, key, label FROM labels"):
+        tasks.setdefault(str(task), {})[str(key)] = str(label)
     return tasks
 
 

@@ -20,6 +20,7 @@ from radio_io.sharding.bins import Bins
 from radio_io.sharding.plan import PlannedFile, planned_shards
 from radio_io.sharding.sample import Sample, SampleContext, sample_context
 from radio_io.sharding.shard_unit import one_sample
+from radio_io.sources.archives import unpack_compressed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,9 +38,11 @@ class ImageSource:
     def images(self, shard_id: str, rows: list[ImageRow]) -> Iterator[tuple[str, bytes]]:
         """Key and encoded image of these rows, in their order; what cannot be made is left out."""
         wanted = {row.key for row in rows}
+        files = self._files(shard_id, rows)
+        unpack_compressed((file.path for file in files), self.layout.archives_dir)
         outcomes = run_units(
             partial(one_sample, self.context),
-            self._files(shard_id, rows),
+            files,
             workers=min(1, self.config.workers),
             timeout_s=self.config.file_timeout_s,
             memory_bytes=self.config.worker_memory_bytes,

@@ -18,7 +18,7 @@ from radio_io import atomic
 from radio_io.config import BuildConfig
 from radio_io.dataset_file import BUILD, DatasetFile, read_dataset_file, recover_dataset_file, write_dataset_file
 from radio_io.errors import DatasetError
-from radio_io.index.catalog import IndexReadError, file_sha256, indexed_rejects
+from radio_io.index.catalog import file_sha256, indexed_rejects
 from radio_io.labels.store import indexed_labels, labels_folder, read_task, task_path, write_task
 from radio_io.layout import SHARD_ID, SHARD_SUFFIXES, DatasetLayout, Split
 from radio_io.privacy.tombstones import read_tombstones
@@ -29,6 +29,7 @@ from radio_io.sharding.remake import image_source
 from radio_io.sharding.repair_shard import Mending, ShardMender, require_no_withdrawal, set_aside
 from radio_io.sharding.shard_facts import IndexedShard, indexed_shards
 from radio_io.sharding.verify import ShardCheck, check_index, check_shard, check_shards, report_checks
+from radio_io.sources.archives import remove_unpacked
 
 
 @dataclass(kw_only=True, slots=True)
@@ -136,6 +137,7 @@ def _mend_shards(
         elif mending.record_sha256 is not None:  # so that the index is judged by what would be there
             checks[shard_id] = replace(checks[shard_id], record_sha256=mending.record_sha256)
         progress.advance()
+    remove_unpacked(layout.archives_dir)
     progress.finish()
 
 
@@ -161,7 +163,7 @@ def _mend_labels(layout: DatasetLayout, content: DatasetFile, report: RepairRepo
     """Files of labels from the index, where it has them; a readable one gives way only to an index that is whole."""
     try:
         indexed = indexed_labels(layout.root)
-    except (DatasetError, IndexReadError):
+    except DatasetError:
         return
     whole = file_sha256(layout.index) == content.index_sha256
     for task, labels in sorted(indexed.items()):

@@ -17,7 +17,7 @@ import pyarrow as pa
 from radio_io.checksum import crc32_of
 from radio_io.codecs.registry import get_codec
 from radio_io.errors import DatasetError, RadioError
-from radio_io.index.catalog import IndexReadError, open_index
+from radio_io.index.catalog import read_index
 from radio_io.index.records import (
     PlacedRow,
     ShardRecord,
@@ -49,9 +49,8 @@ def indexed_shards(layout: DatasetLayout) -> dict[str, IndexedShard]:
     """The shards that the index knows; none where it cannot be read."""
     names = ("codec", "num_images", "size_bytes", "sha256", "record_sha256")
     try:
-        with open_index(layout.root) as connection:
-            rows = connection.execute(f"SELECT shard_id, {', '.join(names)} FROM shards").fetchall()  # noqa: S608
-    except (DatasetError, IndexReadError):
+        rows = read_index(layout.root, f"SELECT shard_id, {', '.join(names)} FROM shards")  # noqa: S608
+    except DatasetError:
         return {}
     return {
         str(shard_id): IndexedShard(
@@ -78,9 +77,8 @@ def record_of_index(layout: DatasetLayout, shard_id: str, known: IndexedShard | 
     columns = ", ".join(f'"{name}"' for name in schema.names)
     sql = f"SELECT {columns} FROM images WHERE shard_id = ? ORDER BY image_offset"  # noqa: S608
     try:
-        with open_index(layout.root) as connection:
-            rows = connection.execute(sql, [shard_id]).fetchall()
-    except (DatasetError, IndexReadError):
+        rows = read_index(layout.root, sql, [shard_id])
+    except DatasetError:
         return None
     if len(rows) != known.num_images:
         return None

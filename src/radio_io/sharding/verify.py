@@ -15,7 +15,7 @@ from radio_io.codecs.registry import get_codec
 from radio_io.dataset_file import DatasetFile, read_dataset_file
 from radio_io.errors import DatasetError, RadioError
 from radio_io.executors import UnitFailure, run_units
-from radio_io.index.catalog import IndexReadError, file_sha256, open_index
+from radio_io.index.catalog import file_sha256, read_index
 from radio_io.index.records import ShardRecord, placed_rows, read_record
 from radio_io.index.row import ImageLocation, ImageRow
 from radio_io.labels.store import indexed_labels, labels_folder, read_task
@@ -215,11 +215,10 @@ def check_index(layout: DatasetLayout, content: DatasetFile, records: dict[str, 
         yield f"index.duckdb: its SHA-256 is not that of dataset.json; {INDEX_ADVICE}"
         return
     try:
-        with open_index(layout.root) as connection:
-            shards = dict(connection.execute("SELECT shard_id, record_sha256 FROM shards").fetchall())
-            counted = connection.execute("SELECT count(*), count(DISTINCT key) FROM images").fetchone()
-    except (DatasetError, IndexReadError) as error:
-        yield f"index.duckdb: {str(error).splitlines()[0]}; {INDEX_ADVICE}"
+        shards = dict(read_index(layout.root, "SELECT shard_id, record_sha256 FROM shards"))
+        [counted] = read_index(layout.root, "SELECT count(*), count(DISTINCT key) FROM images")
+    except DatasetError as error:
+        yield f"index.duckdb: {error}"
         return
     for shard_id in sorted(shards.keys() | records.keys()):
         if shard_id not in records:
@@ -234,7 +233,7 @@ def _check_labels(layout: DatasetLayout) -> Iterator[str]:
     """Faults of the files of labels, which the index has the content of."""
     try:
         indexed = indexed_labels(layout.root)
-    except (DatasetError, IndexReadError):
+    except DatasetError:
         return  # a fault of the index
     files = {path.stem: path for path in labels_folder(layout).glob("*.parquet")}
     for task in sorted(indexed.keys() | files.keys()):

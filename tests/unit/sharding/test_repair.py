@@ -262,3 +262,14 @@ def test_refuses_while_a_withdrawal_is_incomplete(root):
     write_tombstones(layout, type(tombstones)(pending=Withdrawal()))
     with pytest.raises(DatasetError, match="radio forget"):
         repair(root)
+
+
+def test_images_come_back_from_a_compressed_archive(tmp_path):
+    write_source(tmp_path / "source", range(6))
+    archive = shutil.make_archive(str(tmp_path / "export"), "gztar", tmp_path / "source")
+    shutil.rmtree(tmp_path / "source")
+    build(tmp_path / "d", Path(archive))
+    before = state(tmp_path / "d")
+    shard(tmp_path / "d", 0).with_suffix(".tar").unlink()
+    assert repair(tmp_path / "d", workers=1).lost == []
+    assert state(tmp_path / "d") == before
