@@ -117,18 +117,22 @@ def dataset_root(option: str | Path | None) -> Path:
 
 def readable_dataset(option: str | Path | None) -> Path:
     """A folder to read from: the dataset's own, or one of the cache with its index where it lies at a URL."""
+    place = dataset_place(option)
+    if not is_url(place):
+        return Path(place)
     from radio_io.remote_dataset import readable_root
 
-    place = dataset_place(option)
-    return readable_root(place) if is_url(place) else Path(place)
+    return readable_root(place)
 
 
 def verifiable_dataset(option: str | Path | None) -> Path:
     """A folder with everything but the tars: the dataset's own, or a copy in the cache where it lies at a URL."""
+    place = dataset_place(option)
+    if not is_url(place):
+        return Path(place)
     from radio_io.remote_dataset import mirror
 
-    place = dataset_place(option)
-    return mirror(place) if is_url(place) else Path(place)
+    return mirror(place)
 
 
 def source_paths(arguments: list[str] | None, listed: Path | None = None) -> tuple[str, ...]:
