@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ from radio_io.object_put import put_object
 from radio_io.object_store import ObjectFacts, ObjectStore, is_url, open_object_store, require_no_secret
 
 ORIGIN_NAME: Final = "store.json"
+_LABELS: Final = re.compile(r"labels/[A-Za-z0-9_][A-Za-z0-9_.-]*\.parquet")
 _BLOCK_BYTES: Final = 8 << 20
 _TRIES: Final = 5
 _TRY_AGAIN_S: Final = 2.0
@@ -167,11 +169,19 @@ def sync_records(layout: DatasetLayout) -> None:
     for path in layout.record_paths():
         if layout.shard_id_of(path) not in whole:
             path.unlink()
+    _fetch_labels(remote, layout, found)
     for shard_id in sorted(whole):
         for path, suffix in ((layout.idx_path(shard_id), IDX_SUFFIX), (layout.record_path(shard_id), RECORD_SUFFIX)):
             name = shard_id + suffix
             if not path.exists() or path.stat().st_size != found[name].size_bytes:
                 remote.fetch(name, path)
+
+
+def _fetch_labels(remote: RemoteDataset, layout: DatasetLayout, found: dict[str, ObjectFacts]) -> None:
+    """Labels of training tasks, which a copied dataset may have; its index is made with them."""
+    for name in found:
+        if _LABELS.fullmatch(name):
+            remote.fetch(name, layout.root / name)
 
 
 def move_to_store(layout: DatasetLayout, shard_id: str) -> None:
@@ -254,6 +264,7 @@ def mirror(url: str) -> Path:
     found = remote.names()
     for path in (*layout.record_paths(), *layout.root.rglob(f"*{IDX_SUFFIX}")):
         path.unlink()
+    _fetch_labels(remote, layout, found)
     for name in found:
         shard_id, dot, suffix = name.rpartition(".")
         if SHARD_ID.fullmatch(shard_id) and dot + suffix in (IDX_SUFFIX, RECORD_SUFFIX):

@@ -17,7 +17,9 @@ from loading_collect import collect
 from radio_cli.main import app
 from radio_io import object_put, object_store, remote_dataset
 from radio_io.config import BuildConfig
+from radio_io.dataset_file import read_dataset_file
 from radio_io.errors import DatasetError, KeyFileError, StorageError, UsageError
+from radio_io.labels.store import indexed_labels, task_path, write_task
 from radio_io.layout import DatasetLayout
 from radio_io.loading.batch import LoaderConfig
 from radio_io.loading.order import OrderState
@@ -28,7 +30,7 @@ from radio_io.object_store import open_object_store
 from radio_io.progress import NoProgress
 from radio_io.remote_dataset import mirror, readable_root, staging_root
 from radio_io.sharding.bins import Bins
-from radio_io.sharding.build import build_dataset
+from radio_io.sharding.build import build_dataset, publish_index
 from radio_io.sharding.verify import verify_dataset
 from unit.sources.test_archives import CONTENTS, dicom, shards, unpacked  # noqa: F401
 
@@ -296,3 +298,18 @@ def test_trains_from_a_url_as_from_a_folder(s3, bucket, built):
     assert local.keys() == remote.keys()
     for step in local:
         assert all((remote[step][key] == patches).all() for key, patches in local[step].items())
+
+
+@pytest.mark.slow
+def test_keeps_the_labels_of_a_copied_dataset(tmp_path, bucket, source):
+    client, name = bucket
+    build_dataset(config_of(tmp_path, url_of(bucket)), NoProgress())
+    copy = DatasetLayout(mirror(url_of(bucket)))
+    keys = radio_io.open_dataset(url_of(bucket)).keys()
+    write_task(copy, "fracture", dict.fromkeys(keys, "yes"))
+    client.upload_file(str(task_path(copy, "fracture")), name, "shards/labels/fracture.parquet")
+    shutil.rmtree(tmp_path / "cache")
+    layout = DatasetLayout(mirror(url_of(bucket)))
+    publish_index(layout, read_dataset_file(layout.root))
+    assert set(indexed_labels(readable_root(url_of(bucket)))["fracture"]) == set(keys)
+    assert verify_dataset(mirror(url_of(bucket)), NoProgress()).faults == []
