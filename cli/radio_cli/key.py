@@ -66,7 +66,7 @@ def check(dataset: DatasetOption = None, as_json: JsonOption = False) -> None:
         typer.echo(f"ok: key {key_id} is private, and the dataset was built with it")
 
 
-def _key_file(dataset: Path | None) -> Path:
+def _key_file(dataset: str | None) -> Path:
     from radio_cli.project import dataset_root
     from radio_io.layout import DatasetLayout
 

@@ -105,15 +105,17 @@ def reconstruct(
 ) -> None:
     """Write a sheet of validation images: original, masked, reconstructed; or with a map of the error."""
     from radio_cli.console import emit_json, note
+    from radio_cli.project import readable_dataset
     from radio_train.error_map import error_map_sheet
     from radio_train.reconstruct import reconstruction_sheet
     from radio_train.run_folder import load_model, read_run
 
     config, trained_on, selection = read_run(run)
+    root = trained_on if dataset is None else readable_dataset(dataset)
     if dry_run:
-        note(f"would write a sheet of {images} images of {dataset or trained_on} to {out}; nothing was written")
+        note(f"would write a sheet of {images} images of {root} to {out}; nothing was written")
         return
-    model, root = load_model(run, config, checkpoint), dataset or trained_on
+    model = load_model(run, config, checkpoint)
     if error_map:
         split = error_map_sheet(model, config, root, selection, out, images=images, masks=masks, seed=seed)
     else:

@@ -69,6 +69,8 @@ def test_dry_runs_write_nothing(built, tmp_path):
     run, dataset = tmp_path / "r", ["--dataset", str(built.root)]
     first = radio("train", "pretrain", *FEW, *dataset, "--run", str(run), "--set", "run.max_steps=1")
     assert first.returncode == 0, first.stderr
+    sheet = radio("train", "reconstruct", str(run), "--out", str(tmp_path / "sheet.png"), "--images", "2", *dataset)
+    assert sheet.returncode == 0, sheet.stderr
     before = sorted(tmp_path.rglob("*"))
     for command in (
         ["reconstruct", str(run), "--out", str(tmp_path / "new.png"), *dataset],
