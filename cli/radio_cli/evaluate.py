@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from radio_cli.options import JsonOption
+from radio_cli.options import DryRunOption, JsonOption
 
 if TYPE_CHECKING:
     from radio_train.finetuning.evaluate import Evaluation
@@ -30,12 +30,13 @@ def evaluate(
         Path | None, typer.Option("--dataset", help="Predict all labelled images of this other dataset instead.")
     ] = None,
     labels: Annotated[Path | None, typer.Option("--labels", help="Label file of that dataset.")] = None,
+    dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Judge a run: metrics with intervals by patient, by class, region and device; figures and predictions."""
-    from radio_cli.console import emit_json
+    from radio_cli.console import emit_json, note
     from radio_train.evaluation.plain import plain
-    from radio_train.finetuning.evaluate import EvaluateConfig, run_evaluate
+    from radio_train.finetuning.evaluate import EvaluateConfig, run_evaluate, trained_on
 
     config = EvaluateConfig(
         split=split,
@@ -45,6 +46,10 @@ def evaluate(
         dataset=dataset,
         labels_file=labels,
     )
+    if dry_run:
+        images = f"all labelled images of {dataset}" if dataset else f"split {split} of {trained_on(run)}"
+        note(f"would judge {run} on {images} and write {run / 'evaluation'}; nothing was written")
+        return
     evaluation = run_evaluate(run, config)
     if as_json:
         emit_json(plain(evaluation))

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from radio_cli.finetune import KindOption, LabelsOption, PositiveOption, WhereOption
-from radio_cli.options import DatasetOption, JsonOption
+from radio_cli.options import DatasetOption, DryRunOption, JsonOption
 
 PROBE_EXAMPLE = "Example: radio train probe embeddings.parquet --task region --picture regions.svg"
 PREVIEW_EXAMPLE = "Example: radio train augment-preview --out sheet.png --where \"region='Hand'\""
@@ -63,16 +63,20 @@ def augment_preview(
     where: WhereOption = None,
     assignments: Annotated[list[str] | None, typer.Option("--set", help="augment.NAME=VALUE; may be repeated.")] = None,
     dataset: DatasetOption = None,
+    dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write a sheet of the random changes of fine-tuning: each alone, then all together."""
-    from radio_cli.console import emit_json
+    from radio_cli.console import emit_json, note
     from radio_cli.finetune_settings import augment_config
     from radio_cli.project import readable_dataset
     from radio_train.finetuning.preview import preview_rows, preview_sheet
 
     config = augment_config(assignments or [])
     root = readable_dataset(dataset)
+    if dry_run:
+        note(f"would write a sheet of {images} images of {root} to {out}; nothing was written")
+        return
     count = preview_sheet(root, out, config, images=images, where=where, seed=seed, resolution=resolution)
     if as_json:
         emit_json({"sheet": str(out), "images": count, "rows": list(preview_rows())})

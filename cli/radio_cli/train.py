@@ -100,6 +100,7 @@ def reconstruct(
     error_map: Annotated[bool, typer.Option("--error-map", help="Show where reconstruction fails instead.")] = False,
     masks: Annotated[int, typer.Option("--masks", min=1, help="That an error map averages over.")] = 8,
     dataset: DatasetOption = None,
+    dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write a sheet of validation images: original, masked, reconstructed; or with a map of the error."""
@@ -110,8 +111,11 @@ def reconstruct(
     from radio_train.run_folder import load_model, read_run
 
     config, trained_on, selection = read_run(run)
-    model = load_model(run, config, checkpoint)
     root = trained_on if dataset is None else readable_dataset(dataset)
+    if dry_run:
+        note(f"would write a sheet of {images} images of {root} to {out}; nothing was written")
+        return
+    model = load_model(run, config, checkpoint)
     if error_map:
         split = error_map_sheet(model, config, root, selection, out, images=images, masks=masks, seed=seed)
     else:
@@ -135,18 +139,25 @@ def embed(
     resolution: Annotated[str, typer.Option("--resolution", help="1, 1/2, 1/4 or 1/8.")] = "1",
     checkpoint: CheckpointOption = "last",
     dataset: DatasetOption = None,
+    dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write the vectors of all images (CLS and mean of patches), joined by key; an interrupted call goes on."""
-    from radio_cli.console import ConsoleProgress, as_object, emit_json
+    from radio_cli.console import ConsoleProgress, as_object, emit_json, note
     from radio_cli.project import readable_dataset
+    from radio_io.loading.table import load_image_table
     from radio_train.embed import EmbedConfig
     from radio_train.embed import embed as embed_images
     from radio_train.run_folder import find_checkpoint
 
     config = EmbedConfig(split=split, where=where, precision=precision, resolution=resolution)
     weights = run if checkpoint == "last" else find_checkpoint(run, checkpoint)
-    summary = embed_images(weights, readable_dataset(dataset), out, config, ConsoleProgress(quiet=as_json))
+    root = readable_dataset(dataset)
+    if dry_run:
+        table = load_image_table(root, split, where=where)
+        note(f"would write the vectors of {len(table):,} images to {out}; nothing was written")
+        return
+    summary = embed_images(weights, root, out, config, ConsoleProgress(quiet=as_json))
     if as_json:
         emit_json(as_object(summary) | {"out": str(out)})
     else:
@@ -159,10 +170,11 @@ def export(
     out: Annotated[Path, typer.Option("--out", help="Folder to write; must be missing or empty.")],
     layout: Annotated[str, typer.Option("--format", help="hf, timm or safetensors.")] = "hf",
     checkpoint: CheckpointOption = "last",
+    dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write the weights of a run's checkpoint under the names of Hugging Face, of timm, or our own."""
-    from radio_cli.console import emit_json
+    from radio_cli.console import emit_json, note
     from radio_io.errors import UsageError
     from radio_train.export import ExportFormat, export_model
     from radio_train.run_folder import load_model, read_run
@@ -170,6 +182,9 @@ def export(
     if layout not in list(ExportFormat):
         raise UsageError(f"--format {layout!r}; expected one of {', '.join(ExportFormat)}")
     config, _, _ = read_run(run)
+    if dry_run:
+        note(f"would write the weights of {run}, checkpoint {checkpoint}, to {out}; nothing was written")
+        return
     path = export_model(load_model(run, config, checkpoint), out, ExportFormat(layout))
     if as_json:
         emit_json({"weights": str(path), "format": layout})

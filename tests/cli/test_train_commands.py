@@ -61,3 +61,23 @@ def test_resume_names_what_differs_and_how_to_accept_it(built, tmp_path):
     assert "data.scale was percentile, now bits" in refused.stderr
     assert "--allow data" in refused.stderr
     assert len((tmp_path / "r" / "metrics.jsonl").read_text().splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_dry_runs_write_nothing(built, tmp_path):
+    pytest.importorskip("kornia", reason="the extra train is not installed")
+    run, dataset = tmp_path / "r", ["--dataset", str(built.root)]
+    first = radio("train", "pretrain", *FEW, *dataset, "--run", str(run), "--set", "run.max_steps=1")
+    assert first.returncode == 0, first.stderr
+    sheet = radio("train", "reconstruct", str(run), "--out", str(tmp_path / "sheet.png"), "--images", "2", *dataset)
+    assert sheet.returncode == 0, sheet.stderr
+    before = sorted(tmp_path.rglob("*"))
+    for command in (
+        ["reconstruct", str(run), "--out", str(tmp_path / "new.png"), *dataset],
+        ["embed", str(run), "--out", str(tmp_path / "new.parquet"), *dataset],
+        ["export", str(run), "--out", str(tmp_path / "new")],
+        ["augment-preview", "--out", str(tmp_path / "new.png"), *dataset],
+    ):
+        done = radio("train", *command, "--dry-run")
+        assert (done.returncode, "nothing was written" in done.stderr) == (0, True), done.stderr
+    assert sorted(tmp_path.rglob("*")) == before

@@ -42,7 +42,24 @@ def test_every_command_has_an_example_of_itself(path, command):
 
 @pytest.mark.parametrize(("path", "command"), COMMANDS, ids=by_name)
 def test_every_command_can_answer_a_program(path, command):
-    assert "--json" in {option for parameter in command.params for option in parameter.opts}, path
+    assert "--json" in options_of(command), path
+
+
+READS_ONLY = {
+    *("query", "rejects", "replay", "doctor", "shard verify", "shard info", "shard ls", "bins suggest", "key show-id"),
+    *("key check", "labels list", "train probe", "bench compare"),
+    *("bench io", "bench loader", "bench tokens", "bench train", "bench codec", "bench build"),
+}
+"""What writes nothing, or only where the user said with `--out`, or in a temporary folder."""
+
+
+def test_every_command_that_writes_can_say_what_it_would_write():
+    silent = {" ".join(path) for path, command in COMMANDS if "--dry-run" not in options_of(command)}
+    assert silent <= READS_ONLY
+
+
+def options_of(command) -> set[str]:
+    return {option for parameter in command.params for option in parameter.opts}
 
 
 def test_options_of_one_name_take_a_value_everywhere_or_nowhere():
