@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO ?= demo
 
-.PHONY: help demo test test-all check format docs clean install
+.PHONY: help demo test test-all check format docs clean install tools
 
 help:
 	@echo "make demo      whole way on bundled and synthetic DICOM: shards, query, pre-training, reconstructions"
@@ -13,6 +13,7 @@ help:
 	@echo "make test-all  all tests: kills, fuzz, compilation, ranks (under an hour)"
 	@echo "make check     format, lint and types"
 	@echo "make docs      docs/commands.md anew, from the help of the commands"
+	@echo "make tools     Chromium and FUSE (Debian, as root), for the tests and benchmarks that are skipped without them"
 	@echo "make clean     remove what the other targets made"
 
 install: $(STAMP)
@@ -45,6 +46,11 @@ format: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python -m radio_cli.reference > docs/commands.md.new && mv docs/commands.md.new docs/commands.md
+
+tools: $(STAMP)
+	sh tests/browser/install_chromium.sh
+	apt-get install -y -qq --no-install-recommends fuse3
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist .pytest_cache .ruff_cache .hypothesis

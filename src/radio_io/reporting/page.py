@@ -14,7 +14,7 @@ STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);margin:0 auto;max-width:62rem;
 padding:1rem}
 h1{font-size:1.6rem;margin:.5rem 0}h2{font-size:1.2rem;margin:2rem 0 .5rem;border-bottom:1px solid var(--line)}
-nav a{margin-right:1rem;color:inherit}
+nav{display:flex;flex-wrap:wrap;gap:.2rem 1rem}nav a{color:inherit;white-space:nowrap}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:.15rem .5rem;border-bottom:1px solid var(--line);font-weight:normal;vertical-align:top}
