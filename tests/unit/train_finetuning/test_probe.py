@@ -72,7 +72,7 @@ def test_refuses_other_files_and_other_datasets(built, labelled, tmp_path):
     pq.write_table(pa.table({"key": ["a"], "cls": [[1.0]]}), tmp_path / "other.parquet")
     with pytest.raises(UsageError, match="holds no vectors in a column mean"):
         run_probe(tmp_path / "other.parquet", built.root, spec)
-    with pytest.raises(UsageError, match="holds no vectors"):
+    with pytest.raises(UsageError, match="does not exist; write vectors with"):
         run_probe(tmp_path / "missing.parquet", built.root, spec)
     with pytest.raises(DatasetError, match="none of the 1 vectors"):
         run_probe(tmp_path / "other.parquet", built.root, spec, ProbeConfig(column="cls"))
