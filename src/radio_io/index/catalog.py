@@ -22,8 +22,10 @@ from radio_io.layout import DatasetLayout
 
 STORAGE_VERSION = "v1.4.0"
 RECORDS_AT_ONCE = 5_000
-BUILD_MEMORY = "256MB"
+BUILD_MEMORY_MB = 96
 """What DuckDB may hold while an index is built; the rest goes to a temporary folder beside it."""
+KEY_MEMORY_BYTES = 16
+"""More than that for each image, where keys that occur twice are found: for 20 million 64 MB fail and 128 MB do."""
 CLOSED = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
@@ -52,7 +54,7 @@ def build_index(layout: DatasetLayout, rejects: Iterable[tuple[str, str, int]]) 
             connection.execute(f"ATTACH '{local}' AS made (STORAGE_VERSION '{STORAGE_VERSION}')")
             connection.execute("USE made")
             connection.execute("SET preserve_insertion_order = true")
-            connection.execute(f"SET memory_limit = '{BUILD_MEMORY}'")
+            connection.execute(f"SET memory_limit = '{BUILD_MEMORY_MB}MB'")
             # With more threads several row groups are open at once, which takes the memory and packs them worse.
             connection.execute("SET threads = 1")
             connection.execute(f"SET temp_directory = '{folder}/spilled'")
@@ -144,6 +146,9 @@ def _fill(connection: duckdb.DuckDBPyConnection, layout: DatasetLayout, rejects:
 
 def _compute_columns(connection: duckdb.DuckDBPyConnection) -> None:
     """Fill in what one image is among all others; few images are concerned, so that only these are written again."""
+    (images,) = connection.execute("SELECT count(*) FROM images").fetchone() or (0,)
+    megabytes = max(BUILD_MEMORY_MB, images * KEY_MEMORY_BYTES // 1_000_000)
+    connection.execute(f"SET memory_limit = '{megabytes}MB'")
     connection.execute(
         "UPDATE images SET uid_conflict = true WHERE instance_key IN "
         "(SELECT instance_key FROM images GROUP BY instance_key HAVING count(*) > 1)"

@@ -31,6 +31,8 @@ from radio_io.sharding.scan_table import read_parts, scan_parts
 # Encoded bytes of a pixel: 16 bits at the ratio of about 3 that htj2k reaches on radiographs.
 ENCODED_BYTES_PER_PIXEL = 2 / 3
 ROWS_AT_ONCE = 16_384
+MOST_SHARD_IMAGES = 10_000
+"""A shard closes here at the latest: its rows are in memory while it is built."""
 _KEY = "S32"
 _compute: Any = pyarrow.compute  # its functions are made at import: no types
 PLAN_SCHEMA = pa.schema(
@@ -229,13 +231,14 @@ def _shard_ids(
     config: BuildConfig,
     numbers: dict[str, int],
 ) -> Iterator[str]:
-    """A shard closes when it has its size and its least number of images, but never inside one instance."""
+    """A shard closes when it has its size and its least number of images, or the greatest; never inside an instance."""
     names = list(Split)
     group, size, count, previous, shard_id = (-1, -1), 0.0, 0, -1, ""
     for split, place, instance, area in zip(
         splits.tolist(), bins.tolist(), instances.tolist(), pixels.tolist(), strict=True
     ):
-        full = size >= config.shard_size_bytes and count >= config.min_shard_images
+        large = size >= config.shard_size_bytes and count >= config.min_shard_images
+        full = large or count >= max(MOST_SHARD_IMAGES, config.min_shard_images)
         if (split, place) != group or (full and instance != previous):
             rectangle = config.bins.rectangles[place]
             folder = f"{names[split]}/h{rectangle.height}w{rectangle.width}"

@@ -1,0 +1,36 @@
+"""How many images a shard gets: bounded by bytes, and by numbers from both sides."""
+
+import pytest
+
+from radio_io.config import BuildConfig
+from radio_io.layout import DatasetLayout
+from radio_io.progress import NoProgress
+from radio_io.sharding import plan
+from radio_io.sharding.build import open_key, scan
+from synthetic_dicom import dicom_bytes
+from unit.dicom import make_dicom as make
+
+IMAGES = 13
+
+
+@pytest.mark.parametrize(
+    ("settings", "most", "sizes"),
+    [
+        ({}, 10_000, [13]),
+        ({"min_shard_images": 1}, 5, [5, 5, 3]),
+        ({"min_shard_images": 7}, 5, [7, 6]),
+        ({"shard_size_bytes": 1, "min_shard_images": 4}, 10_000, [4, 4, 4, 1]),
+    ],
+)
+def test_shards_are_bounded(tmp_path, monkeypatch, settings, most, sizes):
+    (tmp_path / "src").mkdir()
+    pixels = make.picture(64, 48).astype("<u2").tobytes()
+    for number in range(IMAGES):
+        changes = {"SOPInstanceUID": f"1.2.3.{number}", "PatientID": "one", "Rows": 64, "Columns": 48}
+        (tmp_path / "src" / f"{number}.dcm").write_bytes(dicom_bytes(changes | {"PixelData": pixels}))
+    monkeypatch.setattr(plan, "MOST_SHARD_IMAGES", most)
+    config = BuildConfig(dataset=tmp_path / "d", sources=(str(tmp_path / "src"),), workers=0, **settings)
+    pseudonyms = open_key(config)
+    scan(config, NoProgress())
+    plan.extend_plan(config, pseudonyms)
+    assert [len(each.files) for each in plan.planned_shards(DatasetLayout(config.dataset))] == sizes
