@@ -29,6 +29,7 @@ from radio_io.dataset_file import (
 )
 from radio_io.errors import RejectReason, StorageError
 from radio_io.executors import UnitFailure, graceful_interrupt
+from radio_io.freed_memory import give_back_memory, use_system_memory
 from radio_io.index.catalog import build_index, indexed_rejects
 from radio_io.index.records import ShardMetadata, read_record_metadata
 from radio_io.layout import DatasetLayout
@@ -121,6 +122,7 @@ def build_dataset(
         RadioError: See the module; what is finished stays, and the next build goes on from there.
     """
     started_s = time.monotonic()
+    use_system_memory()
     layout = DatasetLayout(config.dataset)
     pseudonyms = open_key(config)
     if config.task is not None:
@@ -203,6 +205,7 @@ def _prepare(
     if scan:
         scan_sources(config, context.header, progress)
         extend_plan(config, pseudonyms)
+        give_back_memory()
     atomic.make_folder(layout.root)
     if scan:
         atomic.remove_leftovers(layout.root)
@@ -246,6 +249,7 @@ def _build_missing(
     config: BuildConfig, context: SampleContext, layout: DatasetLayout, summary: BuildSummary, progress: Progress
 ) -> None:
     missing = find_missing(layout, config.task)
+    give_back_memory()
     needed = int(FREE_SPACE_SHARE * missing.size_bytes)
     if layout.is_staging:  # a shard leaves as soon as it is finished
         needed = min(needed, 2 * max(config.workers, 1) * config.shard_size_bytes)
