@@ -6,10 +6,9 @@ dataset. Only what the index holds is shown: vocabularies, numbers, and small pi
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +43,25 @@ class ReportFacts:
     pictures: int
 
 
-def write_report(root: Path, out: Path, *, pictures: bool = True, run: Path | None = None) -> ReportFacts:
-    """Write the report of a dataset.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReportTable:
+    """A further table of a report, for what is known outside of this package."""
+
+    title: str
+    text: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def write_report(
+    root: Path,
+    out: Path,
+    *,
+    pictures: bool = True,
+    run: Path | None = None,
+    tables: Sequence[ReportTable] = (),
+) -> ReportFacts:
+    """Write the report of a dataset; `tables` stand behind what it says about tokens.
 
     Raises:
         DatasetError: There is no dataset, or it has no image, or the run has no metrics.
@@ -64,9 +80,11 @@ def write_report(root: Path, out: Path, *, pictures: bool = True, run: Path | No
         ("Pictures", _pictures(shown)),
         ("Sizes", charts.size_density(heights, widths, [(each.height, each.width) for each in bins.rectangles])),
         ("Bins and tokens", _tokens(heights, widths)),
+        *((each.title, f"<p>{escape(each.text)}</p>" + charts.table(each.columns, each.rows)) for each in tables),
         ("Storage by bin", _storage(root)),
         ("Splits", _splits(root)),
         *(_counted(root, title, column) for title, column in COUNTED),
+        ("Exposure", _exposure(root)),
     ]
     if run is not None:
         sections.append(("Training", _training(run)))
@@ -81,7 +99,17 @@ COUNTED = (
     ("Polarity", "polarity_source"),
     ("Views", "view_position"),
     ("Manufacturers", "manufacturer"),
+    ("Models", "model"),
     ("Spacing", "spacing_source"),
+)
+
+
+EXPOSURE = (
+    ("tube voltage, kV", "kvp"),
+    ("exposure, mAs", "exposure_mas"),
+    ("exposure time, ms", "exposure_time_ms"),
+    ("distance of source and detector, mm", "distance_source_to_detector_mm"),
+    ("pixel spacing, mm", "imager_spacing_row_mm"),
 )
 
 
@@ -187,15 +215,29 @@ def _counted(root: Path, title: str, column: str) -> Section:
     return title, charts.bars(column, {str(name): int(count) for name, count in rows})
 
 
+def _exposure(root: Path) -> str:
+    """Quartiles of what the tube was set to, where the header tells."""
+    shown: list[tuple[str, str, str]] = []
+    for name, column in EXPOSURE:
+        ((count, quartiles),) = _query(
+            root,
+            f"SELECT count({column}), quantile_cont({column}, [0.25, 0.5, 0.75]) FROM images",  # noqa: S608 - from above
+        )
+        if count:
+            shown.append((name, f"{count:,}", " / ".join(f"{value:.4g}" for value in quartiles)))
+    return charts.table(("quantity", "images", "quartiles"), shown) if shown else ""
+
+
 def _thumbnails(data: Dataset) -> Iterator[tuple[str, str]]:
     """(caption, PNG as base64) of a few images of each region; none that may carry text in the picture."""
     columns = "key, region, rows, columns, percentile_0_5, percentile_99_5"
-    rows = data.query("burned_in_annotation NOT IN ('yes', 'suspected')", columns).to_pylist()
-    taken: dict[str, int] = {}
-    for row in sorted(rows, key=itemgetter("region", "key")):
-        if taken.get(row["region"], 0) >= PICTURES_A_REGION or sum(taken.values()) >= MOST_PICTURES:
-            continue
-        taken[row["region"]] = taken.get(row["region"], 0) + 1
+    rows = _query(
+        data.root,
+        f"SELECT {columns} FROM images WHERE burned_in_annotation NOT IN ('yes', 'suspected') "  # noqa: S608
+        f"QUALIFY row_number() OVER (PARTITION BY region ORDER BY key) <= {PICTURES_A_REGION} "
+        f"ORDER BY region, key LIMIT {MOST_PICTURES}",
+    )
+    for row in (dict(zip(columns.split(", "), values, strict=True)) for values in rows):
         pixels = data[row["key"]].pixels
         step = max(-(-max(pixels.shape) // THUMBNAIL_PIXELS), 1)
         low, high = row["percentile_0_5"], max(row["percentile_99_5"], row["percentile_0_5"] + 1)

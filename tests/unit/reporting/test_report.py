@@ -11,11 +11,13 @@ import pytest
 
 from radio_io.config import BuildConfig
 from radio_io.errors import DatasetError
+from radio_io.index.sizes import image_sizes
 from radio_io.progress import NoProgress
 from radio_io.reporting import charts
 from radio_io.reporting.page import page
 from radio_io.reporting.report import write_report
 from radio_io.sharding.build import build_dataset
+from radio_train.report_costs import training_costs
 from unit.dicom.make_dicom import dataset_of, file_of, picture
 
 VOID = {"meta", "link", "img", "br"}
@@ -133,3 +135,20 @@ def test_is_a_command(built, tmp_path):
     )
     assert "nothing was written" in dry.stderr
     assert not (tmp_path / "none.html").exists()
+
+
+def test_shows_what_an_epoch_costs_and_how_images_were_exposed(built, tmp_path):
+    heights, widths = image_sizes(built.root)
+    write_report(built.root, tmp_path / "report.html", pictures=False, tables=[training_costs(heights, widths)])
+    text = (tmp_path / "report.html").read_text()
+    checked(text)
+    assert re.search(r"packed into 24,576.*H100|H100.*packed into 24,576", text, re.DOTALL)
+    assert "36 bins of the thesis" in text
+    assert re.search(r"tube voltage, kV.*\d / \d", text, re.DOTALL)
+
+
+def test_shows_at_most_four_pictures_of_a_region(built, tmp_path):
+    write_report(built.root, tmp_path / "report.html")
+    captions = re.findall(r"<figcaption>([^<,]+),", (tmp_path / "report.html").read_text())
+    assert captions == sorted(captions)
+    assert max(captions.count(region) for region in set(captions)) == 4
