@@ -76,6 +76,23 @@ def print_counts(title: str, name: str, counts: dict[str, int]) -> None:
         print_table(title, [name, "count"], rows)
 
 
+OPTION_FOR_REASON = {
+    "WRONG_MODALITY": "--modalities all, or a list such as CR,DX,RG,MG",
+    "MULTI_FRAME": "--frames first or --frames all",
+    "BURNED_IN_ANNOTATION": "--allow-burned-in, or --mask-text to blank the text",
+}
+
+
+def print_rejects(title: str, rejects: dict[str, int]) -> None:
+    """Print rejects by reason, and the options that take such files."""
+    print_counts(title, "reason", rejects)
+    for reason, option in OPTION_FOR_REASON.items():
+        if reason in rejects:
+            note(
+                f"{reason}: radio shard build takes them with {option}; add --retry {reason}, since they are known now"
+            )
+
+
 class ConsoleProgress:
     """A `Progress` with a bar, rate and time left on a terminal, and a line now and then elsewhere."""
 
@@ -134,6 +151,8 @@ class ConsoleProgress:
         return f"{rate}, {format_size(self._size_bytes / elapsed_s)}/s" if self._size_bytes else rate
 
     def _state(self) -> str:
+        if not self._total and not self._count:
+            return f"no new {self._unit}" if self._total is None else f"no {self._unit}"
         elapsed_s = time.monotonic() - self._started_s
         text = f"{self._count:,}" + (f" of {self._total:,}" if self._total is not None else "")
         text += f" {self._unit}, {self._rate()}"

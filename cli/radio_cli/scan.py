@@ -40,7 +40,7 @@ def scan(
     What was scanned before and has not changed is not read again.
     """
     from radio_cli.build_options import make_config
-    from radio_cli.console import ConsoleProgress, as_object, emit_json, note, print_counts
+    from radio_cli.console import ConsoleProgress, as_object, emit_json, note, print_counts, print_rejects
     from radio_io.sharding.build import scan as scan_dataset
 
     config = make_config(
@@ -62,7 +62,7 @@ def scan(
         emit_json(as_object(summary))
         return
     typer.echo(f"{summary.found:,} files, {summary.images:,} of them images to build")
-    print_counts("Rejected by their header", "reason", summary.rejects)
+    print_rejects("Rejected by their header", summary.rejects)
     print_counts("Regions", "region", summary.regions)
     title = "Names of regions that are not known; map them with --regions FILE (only those of 10 patients and more)"
     print_counts(title, "name", summary.unmapped_regions)

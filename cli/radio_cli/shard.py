@@ -132,7 +132,7 @@ def build(
 
 
 def _show(summary: object) -> None:
-    from radio_cli.console import format_duration, format_size, print_counts
+    from radio_cli.console import format_duration, format_size, print_rejects
     from radio_io.sharding.build import BuildSummary
 
     assert isinstance(summary, BuildSummary)
@@ -149,7 +149,7 @@ def _show(summary: object) -> None:
         f"this run: {summary.new_images:,} images in {summary.new_shards} shards, "
         f"{format_duration(summary.elapsed_s)}{ratio}"
     )
-    print_counts("Rejected", "reason", summary.rejects)
+    print_rejects("Rejected", summary.rejects)
 
 
 @app.command(epilog="Example: radio shard info --json")
