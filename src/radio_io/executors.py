@@ -122,13 +122,27 @@ def run_units(
                 return
             yield UnitOutcome(unit, function(unit))
         return
-    context: Any = multiprocessing.get_context("spawn")
-    with ProcessPool(max_workers=workers, initializer=_prepare, initargs=(memory_bytes,), context=context) as pool:
+    with _started_pool(workers, memory_bytes) as pool:
         try:
             yield from _outcomes(pool, (Task(function, unit, timeout_s) for unit in units), workers, stop, recover)
         except BaseException:
             pool.stop()
             raise
+
+
+def _started_pool(workers: int, memory_bytes: int | None) -> ProcessPool:
+    """A pool whose processes are born deaf to Ctrl-C, which a terminal sends to the parent and to all of them.
+
+    They are started by threads of the pool, and threads and processes inherit which signals are blocked.
+    """
+    context: Any = multiprocessing.get_context("spawn")
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        pool = ProcessPool(max_workers=workers, initializer=_prepare, initargs=(memory_bytes,), context=context)
+        assert pool.active  # it starts its threads when first asked
+        return pool
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def finish_recovery(recovery: Recovery[Result], *, memory_bytes: int | None = None) -> Result:

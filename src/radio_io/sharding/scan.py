@@ -21,7 +21,7 @@ from radio_io.dicom.header import HeaderContext, HeaderRecord, header_record, re
 from radio_io.dicom.regions import UNKNOWN
 from radio_io.dicom.walk import Archives, Found, ListedArchive, UnusablePath, walk_sources
 from radio_io.errors import ImageRejectedError, internal_error
-from radio_io.executors import UnitFailure, run_units
+from radio_io.executors import Interruption, UnitFailure, graceful_interrupt, run_units
 from radio_io.layout import DatasetLayout
 from radio_io.progress import Progress
 from radio_io.sharding.dispatch import dispatch
@@ -48,6 +48,7 @@ def scan_sources(config: BuildConfig, context: HeaderContext, progress: Progress
     Raises:
         UsageError: A source does not exist.
         StorageError: The private folder cannot be written.
+        KeyboardInterrupt: The user has stopped it; what was scanned by then is written down.
     """
     layout = DatasetLayout(config.dataset)
     atomic.make_folder(layout.scan_dir, mode=0o700)
@@ -55,14 +56,34 @@ def scan_sources(config: BuildConfig, context: HeaderContext, progress: Progress
     for folder in (layout.scan_dir, layout.archives_dir):
         atomic.remove_leftovers(folder)
     known = KnownFiles(layout)
-    rows: list[ScanRow] = []
-    new = 0
     progress.start("scan", total=None, unit="files")
     archives = Archives(folder=layout.archives_dir, is_known=known.has)
     chunks = _chunks(walk_sources(config.sources, archives), known)
-    function = partial(scan_chunk, context)
+    with graceful_interrupt() as interruption:
+        new = _scan_chunks(config, context, chunks, known, progress, interruption)
+    progress.finish()
+    if interruption.requested.is_set():
+        raise KeyboardInterrupt  # what was scanned is written down
+    summary = summarize_scan(layout)
+    summary.new = new
+    return summary
+
+
+def _scan_chunks(
+    config: BuildConfig,
+    context: HeaderContext,
+    chunks: Iterator[tuple[Found, ...]],
+    known: KnownFiles,
+    progress: Progress,
+    interruption: Interruption,
+) -> int:
+    """Scan and write down, a part at a time; returns the number of new files."""
+    layout = DatasetLayout(config.dataset)
+    rows: list[ScanRow] = []
+    new = 0
     timeout_s = config.file_timeout_s + CHUNK_FILES
-    for outcome in dispatch(config, function, chunks, timeout_s=timeout_s):
+    function = partial(scan_chunk, context)
+    for outcome in dispatch(config, function, chunks, timeout_s=timeout_s, interruption=interruption):
         result = outcome.result
         if isinstance(result, UnitFailure):
             result = _one_by_one(outcome.unit, context, config)
@@ -75,10 +96,7 @@ def scan_sources(config: BuildConfig, context: HeaderContext, progress: Progress
             rows = []
     if rows:
         _add(layout, rows, known)
-    progress.finish()
-    summary = summarize_scan(layout)
-    summary.new = new
-    return summary
+    return new
 
 
 def scan_chunk(context: HeaderContext, chunk: tuple[Found, ...]) -> list[ScanRow]:
