@@ -9,6 +9,7 @@ Example: python bench/scale.py --images 650000 --folder /fast/disk/scale
 
 import argparse
 import json
+import os
 import resource
 import shutil
 import statistics
@@ -169,7 +170,7 @@ def _drawn(kind: pa.DataType, count: int, generator: np.random.Generator) -> Any
     return generator.choice(np.array(["AP", "PA", "LATERAL", "MONOCHROME1"]), count)
 
 
-def time_queries(dataset: Path, images: int) -> dict[str, list[float]]:
+def time_queries(dataset: Path) -> dict[str, list[float]]:
     """Seconds of whole processes: with the file in the page cache, and after its pages have been dropped."""
     floor = f'import duckdb; duckdb.connect({str(dataset / "index.duckdb")!r}, read_only=True).sql("{{}}").fetchall()'
     predicate = "region='Knee'"
@@ -187,15 +188,12 @@ def time_queries(dataset: Path, images: int) -> dict[str, list[float]]:
         for name, command in commands.items():
             label = f"{name} ({'cold' if cold else 'warm'})"
             times[label] = [_time(command, dataset / "index.duckdb", cold=cold) for _ in range(REPETITIONS)]
-    assert images > 0
     return times
 
 
 def _time(command: list[str], index: Path, *, cold: bool) -> float:
     if cold:
         with index.open("rb") as file:
-            import os
-
             os.fsync(file.fileno())
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     began_s = time.perf_counter()
@@ -227,7 +225,7 @@ def main() -> None:
         size, costs["write the records (not ours)"] = measured(lambda: write_records(layout))
         print(f"records: {size / 1e6:.1f} MB in {len(layout.record_paths())} files", file=sys.stderr)
         _, costs["index"] = measured(lambda: publish_index(layout, content))
-    times = time_queries(dataset, arguments.images)
+    times = time_queries(dataset)
     medians = {name: statistics.median(values) for name, values in times.items()}
     if arguments.json:
         stages = {name: {"wall_s": c.wall_s, "cpu_s": c.cpu_s, "peak_mb": c.peak_mb} for name, c in costs.items()}

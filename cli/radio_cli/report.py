@@ -24,7 +24,6 @@ def report(
     """Write one HTML page about a dataset: counts, rejects, regions, sizes, bins, devices, and what to look at."""
     from radio_cli.console import as_object, emit_json, note
     from radio_cli.project import dataset_root
-    from radio_io.index.sizes import image_sizes
     from radio_io.reporting.report import write_report
     from radio_train.report_costs import training_costs
 
@@ -32,9 +31,7 @@ def report(
     if dry_run:
         note(f"would write a report of {root} to {out}; nothing was written")
         return
-    heights, widths = image_sizes(root)
-    tables = [training_costs(heights, widths)] if len(heights) else []
-    facts = write_report(root, out, pictures=not no_images, run=run, tables=tables)
+    facts = write_report(root, out, pictures=not no_images, run=run, costs=training_costs)
     if as_json:
         emit_json(as_object(facts))
         return

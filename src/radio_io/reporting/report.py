@@ -6,7 +6,7 @@ dataset. Only what the index holds is shown: vocabularies, numbers, and small pi
 
 import base64
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -59,9 +59,9 @@ def write_report(
     *,
     pictures: bool = True,
     run: Path | None = None,
-    tables: Sequence[ReportTable] = (),
+    costs: Callable[[NDArray[np.int64], NDArray[np.int64]], ReportTable] | None = None,
 ) -> ReportFacts:
-    """Write the report of a dataset; `tables` stand behind what it says about tokens.
+    """Write the report of a dataset; `costs` makes a table of its heights and widths.
 
     Raises:
         DatasetError: There is no dataset, or it has no image, or the run has no metrics.
@@ -80,7 +80,7 @@ def write_report(
         ("Pictures", _pictures(shown)),
         ("Sizes", charts.size_density(heights, widths, [(each.height, each.width) for each in bins.rectangles])),
         ("Bins and tokens", _tokens(heights, widths)),
-        *((each.title, f"<p>{escape(each.text)}</p>" + charts.table(each.columns, each.rows)) for each in tables),
+        *([_section(costs(heights, widths))] if costs is not None else []),
         ("Storage by bin", _storage(root)),
         ("Splits", _splits(root)),
         *(_counted(root, title, column) for title, column in COUNTED),
@@ -116,6 +116,10 @@ EXPOSURE = (
 def _query(root: Path, sql: str) -> list[tuple[Any, ...]]:
     with open_index(root) as connection:
         return connection.execute(sql).fetchall()
+
+
+def _section(table: ReportTable) -> Section:
+    return table.title, f"<p>{escape(table.text)}</p>" + charts.table(table.columns, table.rows)
 
 
 def _overview(info: DatasetInfo) -> str:

@@ -11,7 +11,6 @@ import pytest
 
 from radio_io.config import BuildConfig
 from radio_io.errors import DatasetError
-from radio_io.index.sizes import image_sizes
 from radio_io.progress import NoProgress
 from radio_io.reporting import charts
 from radio_io.reporting.page import page
@@ -138,8 +137,7 @@ def test_is_a_command(built, tmp_path):
 
 
 def test_shows_what_an_epoch_costs_and_how_images_were_exposed(built, tmp_path):
-    heights, widths = image_sizes(built.root)
-    write_report(built.root, tmp_path / "report.html", pictures=False, tables=[training_costs(heights, widths)])
+    write_report(built.root, tmp_path / "report.html", pictures=False, costs=training_costs)
     text = (tmp_path / "report.html").read_text()
     checked(text)
     assert re.search(r"packed into 24,576.*H100|H100.*packed into 24,576", text, re.DOTALL)
