@@ -40,7 +40,7 @@ class Htj2kCodec:
         codestream = imagecodecs.htj2k_encode(
             np.ascontiguousarray(pixels), reversible=True, tlm=True, tilepart=imagecodecs.HTJ2K.TILEPART.RESOLUTIONS
         )
-        return jph.wrap(jph.without_comment(bytes(codestream)), rows=rows, columns=columns)
+        return jph.wrap(codestream, rows=rows, columns=columns)
 
     def decode(self, encoded: bytes) -> NDArray[np.uint16]:
         """The image in `encoded`, `[rows, columns] uint16`.
@@ -55,7 +55,7 @@ class Htj2kCodec:
                 f"image in codec htj2k: {len(stream.parts)} whole tile-parts, expected {stream.levels + 1}"
             )
         check_size(stream.rows, stream.columns)
-        pixels = _decode_signed(bytes(codestream))
+        pixels = _decode_signed(codestream)
         if not pixels[-1].any():
             _decode_wide(jph.reduced(stream, 0, precision=ROOMY_PRECISION))
         pixels = pixels.view(np.uint16)
@@ -97,7 +97,7 @@ class Htj2kCodec:
         return (len(encoded), *ends[-2 : -NUM_LEVELS - 1 : -1])
 
 
-def _decode_signed(codestream: bytes) -> NDArray[np.int16]:
+def _decode_signed(codestream: memoryview) -> NDArray[np.int16]:
     """The image less 32768, from a codestream declared as signed; its last row is 0 where decoding stopped early.
 
     imagecodecs 2026.3.6 swallows an error of OpenJPH among the rows and returns zeros from there on. Zero is what air

@@ -30,19 +30,26 @@ class Codestream:
     """A codestream in pieces: `segments` of the main header with their markers, and whole tile-parts, by resolution."""
 
     segments: tuple[bytes, ...]
-    parts: tuple[bytes, ...]
+    parts: tuple[memoryview, ...]
     header_size: int
     rows: int
     columns: int
     levels: int
 
 
-def wrap(codestream: bytes, *, rows: int, columns: int) -> bytes:
-    """`codestream` in the boxes of a JPH file: one grey component of 16 bits."""
+def wrap(codestream: bytes | bytearray | memoryview, *, rows: int, columns: int) -> bytes:
+    """`codestream`, without its comments, in the boxes of a JPH file: one grey component of 16 bits.
+
+    Comments name the version of the encoder.
+    """
     header = struct.pack(">I4sIIHBBBB", 22, b"ihdr", rows, columns, 1, 15, 7, 0, 0)
     header += struct.pack(">I4sBBBI", 15, b"colr", 1, 0, 0, GREYSCALE)
-    boxes = SIGNATURE + FILE_TYPE + struct.pack(">I4s", 8 + len(header), b"jp2h") + header
-    return boxes + struct.pack(">I4s", 8 + len(codestream), b"jp2c") + codestream
+    segments = tuple(_segments(codestream))
+    kept = [segment for segment in segments if int.from_bytes(segment[:2], "big") != COM]
+    rest = memoryview(codestream)[len(SOC) + sum(map(len, segments)) :]
+    size = 8 + len(SOC) + sum(map(len, kept)) + len(rest)
+    boxes = (SIGNATURE, FILE_TYPE, struct.pack(">I4s", 8 + len(header), b"jp2h"), header)
+    return b"".join((*boxes, struct.pack(">I4s", size, b"jp2c"), SOC, *kept, rest))
 
 
 def unwrap(encoded: bytes) -> memoryview:
@@ -83,13 +90,6 @@ def parse(codestream: bytes | memoryview) -> Codestream:
     )
 
 
-def without_comment(codestream: bytes) -> bytes:
-    """The codestream without comment segments, which name the version of the encoder."""
-    segments = tuple(_segments(codestream))
-    kept = [segment for segment in segments if int.from_bytes(segment[:2], "big") != COM]
-    return b"".join((SOC, *kept, codestream[len(SOC) + sum(map(len, segments)) :]))
-
-
 def reduced(stream: Codestream, skip: int, *, precision: int = 16) -> bytes:
     """The codestream of the image at `2**-skip` of its size, made of the first tile-parts and a rewritten header.
 
@@ -105,7 +105,7 @@ def reduced(stream: Codestream, skip: int, *, precision: int = 16) -> bytes:
     if len(stream.parts) < keep:
         raise CodecError(f"image in codec htj2k: {len(stream.parts)} whole tile-parts, {keep} needed; read more bytes")
     header = [_rewritten(segment, skip, precision) for segment in stream.segments]
-    parts = [part[:11] + bytes((keep,)) + part[12:] for part in stream.parts[:keep]]
+    parts = [piece for part in stream.parts[:keep] for piece in (part[:11], bytes((keep,)), part[12:])]
     return b"".join((SOC, *header, *parts, EOC))
 
 
@@ -126,7 +126,7 @@ def _rewritten(segment: bytes, skip: int, precision: int) -> bytes:
     return bytes(changed)
 
 
-def _segments(codestream: bytes | memoryview) -> Iterator[bytes]:
+def _segments(codestream: bytes | bytearray | memoryview) -> Iterator[bytes]:
     if bytes(codestream[:2]) != SOC:
         raise CodecError("image in codec htj2k: no codestream in the JPH file; the bytes were changed")
     position = len(SOC)
@@ -139,10 +139,11 @@ def _segments(codestream: bytes | memoryview) -> Iterator[bytes]:
         position += len(segment)
 
 
-def _parts(codestream: bytes | memoryview, position: int) -> Iterator[bytes]:
-    while bytes(codestream[position : position + 2]) == SOT:
-        length = int.from_bytes(codestream[position + 6 : position + 10], "big")
-        part = bytes(codestream[position : position + length])
+def _parts(codestream: bytes | memoryview, position: int) -> Iterator[memoryview]:
+    view = memoryview(codestream)
+    while bytes(view[position : position + 2]) == SOT:
+        length = int.from_bytes(view[position + 6 : position + 10], "big")
+        part = view[position : position + length]
         if length < SOT_LENGTH or len(part) != length:
             return
         yield part

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from radio_io import atomic
+from radio_io.checked_file import CheckedFile
 from radio_io.checksum import crc32_of
 from radio_io.codecs.registry import get_codec
 from radio_io.index.records import PlacedRow, ShardMetadata, record_table, write_record
@@ -41,27 +42,28 @@ def write_shard(layout: DatasetLayout, shard_id: str, codec: str, samples: Itera
     extension = get_codec(codec).extension
     tar_path = layout.tar_path(shard_id)
     atomic.make_folder(tar_path.parent)
-    digest, crc32, position = hashlib.sha256(), 0, 0
+    digest, position = hashlib.sha256(), 0
     placed: list[PlacedRow] = []
     members: list[tuple[Member, ...]] = []
     temp = atomic.temporary_path(tar_path)
     try:
-        with atomic.storage_errors(tar_path), temp.open("wb") as file:
+        with atomic.storage_errors(tar_path), CheckedFile(temp) as file:
             for sample in samples:
-                data, location, pair = encode_sample(sample, extension, shard_id, position)
-                file.write(data)
-                file.flush()  # whoever takes over from a process that dies finds the whole sample
-                digest.update(data)
-                crc32 = crc32_of(data, crc32)
-                position += len(data)
+                pieces, location, pair = encode_sample(sample, extension, shard_id, position)
+                for piece in pieces:
+                    file.write(piece)
+                    digest.update(piece)
+                    position += len(piece)
                 placed.append((sample.row, location))
                 members.append(pair)
-            file.write(END_OF_ARCHIVE)
+            if placed:
+                file.write(END_OF_ARCHIVE)
+                file.finish()
         if not placed:
             temp.unlink()
             return None
         digest.update(END_OF_ARCHIVE)
-        atomic.publish(temp, tar_path, crc32=crc32_of(END_OF_ARCHIVE, crc32))
+        atomic.publish(temp, tar_path)
     except BaseException:
         temp.unlink(missing_ok=True)
         raise
@@ -95,24 +97,26 @@ def shard_metadata(shard_id: str, codec: str, num_images: int, size_bytes: int, 
 
 def encode_sample(
     sample: Sample, extension: str, shard_id: str, position: int
-) -> tuple[bytes, ImageLocation, tuple[Member, Member]]:
-    """The bytes of a sample's two members at `position` of a tar, and where its content lies."""
+) -> tuple[tuple[bytes, ...], ImageLocation, tuple[Member, Member]]:
+    """The bytes of a sample's two members at `position` of a tar, in pieces, and where its content lies."""
     metadata = sample.metadata()
     image_name, metadata_name = f"{sample.key}.{extension}", f"{sample.key}.json"
-    image = tar_member(image_name, sample.encoded)
     location = ImageLocation(
         shard_id=shard_id,
         image_offset=position + BLOCK,
         image_size=len(sample.encoded),
         image_crc32=crc32_of(sample.encoded),
-        metadata_offset=position + len(image) + BLOCK,
+        metadata_offset=position + member_size(len(sample.encoded)) + BLOCK,
         metadata_size=len(metadata),
     )
     pair = (
         Member(image_name, location.image_offset, location.image_size),
         Member(metadata_name, location.metadata_offset, location.metadata_size),
     )
-    return image + tar_member(metadata_name, metadata), location, pair
+    # The image is megabytes: it is handed on as it is, not copied together with what surrounds it.
+    padding = bytes(-len(sample.encoded) % BLOCK)
+    pieces = (member_header(image_name, len(sample.encoded)), sample.encoded, padding)
+    return (*pieces, tar_member(metadata_name, metadata)), location, pair
 
 
 def member_size(content_size: int) -> int:
@@ -121,17 +125,22 @@ def member_size(content_size: int) -> int:
 
 
 def tar_member(name: str, content: bytes) -> bytes:
-    """A USTAR member: header, content, padding to 512 bytes; mode 0644, time and owner 0.
+    """A USTAR member: header, content, padding to 512 bytes."""
+    return b"".join((member_header(name, len(content)), content, bytes(-len(content) % BLOCK)))
+
+
+def member_header(name: str, content_size: int) -> bytes:
+    """The header of a USTAR member: mode 0644, time and owner 0.
 
     Source: POSIX.1-2017, pax, ustar Interchange Format.
     """
     assert len(name) <= 100
-    assert len(content) < MAX_MEMBER_BYTES
+    assert content_size < MAX_MEMBER_BYTES
     header = bytearray(BLOCK)
     header[0 : len(name)] = name.encode("ascii")
-    header[100:156] = b"0000644\0" + b"0000000\0" * 2 + b"%011o\0" % len(content) + b"00000000000\0" + b" " * 8
+    header[100:156] = b"0000644\0" + b"0000000\0" * 2 + b"%011o\0" % content_size + b"00000000000\0" + b" " * 8
     header[156:157] = b"0"
     header[257:265] = b"ustar\x0000"
     header[329:345] = b"0000000\0" * 2
     header[148:156] = b"%06o\0 " % sum(header)
-    return bytes(header) + content + bytes(-len(content) % BLOCK)
+    return bytes(header)
