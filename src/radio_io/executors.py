@@ -20,6 +20,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 from types import FrameType
 from typing import Any, Generic, TextIO, TypeAlias, TypeVar, cast
@@ -31,6 +32,7 @@ from radio_io.errors import RejectReason
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
 UNITS_PER_WORKER = 2
+PRELOADED = ["radio_io.sharding.build"]
 MALLOC_PARAMETERS = {-3: 32 << 20, -1: 256 << 20, -2: 16 << 20}
 """M_MMAP_THRESHOLD, M_TRIM_THRESHOLD and M_TOP_PAD, bytes."""
 _silence: TextIO | None = None  # set in worker processes
@@ -133,12 +135,16 @@ def run_units(
 def _started_pool(workers: int, memory_bytes: int | None) -> ProcessPool:
     """A pool whose processes are born deaf to Ctrl-C, which a terminal sends to the parent and to all of them.
 
-    They are started by threads of the pool, and threads and processes inherit which signals are blocked.
+    They are started by threads of the pool, and threads and processes inherit which signals are blocked. They are forks
+    of a server that has imported what they need, so that one that has died is replaced in milliseconds.
     """
-    context: Any = multiprocessing.get_context("spawn")
+    context: Any = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    resource_tracker.ensure_running()  # unblocks Ctrl-C when it starts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        pool = ProcessPool(max_workers=workers, initializer=_prepare, initargs=(memory_bytes,), context=context)
+        initial = (memory_bytes, dict(os.environ))
+        pool = ProcessPool(max_workers=workers, initializer=_prepare, initargs=initial, context=context)
         assert pool.active  # it starts its threads when first asked
         return pool
     finally:
@@ -244,9 +250,11 @@ def time_limit(seconds: float) -> Generator[None, None, None]:
         faulthandler.cancel_dump_traceback_later()
 
 
-def _prepare(memory_bytes: int | None) -> None:
+def _prepare(memory_bytes: int | None, environment: dict[str, str]) -> None:
     """In each worker: leave Ctrl-C to the parent, bound the memory, open where a traceback may go unseen."""
     global _silence
+    os.environ.clear()  # the server that this is a fork of may be older than the parent's environment
+    os.environ.update(environment)
     _silence = Path(os.devnull).open("w")  # noqa: SIM115 - as long as the process lives
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _keep_freed_memory()
