@@ -66,13 +66,14 @@ def resident_mb(pid: int) -> float:
     return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS")), 0.0)
 
 
-def children(pid: int) -> list[int]:
-    """The processes that the threads of a process have started."""
+def descendants(pid: int) -> list[int]:
+    """The processes that a process has started, and those that they have started, as workers are."""
     try:
         lists = [path.read_text(encoding="ascii") for path in Path(f"/proc/{pid}/task").glob("*/children")]
     except OSError:  # it has just ended
         return []
-    return [int(each) for line in lists for each in line.split()]
+    children = [int(each) for line in lists for each in line.split()]
+    return [*children, *(each for child in children for each in descendants(child))]
 
 
 def watch(command: list[str]) -> tuple[float, float, float]:
@@ -82,7 +83,7 @@ def watch(command: list[str]) -> tuple[float, float, float]:
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         while process.poll() is None:
             parent = max(parent, resident_mb(process.pid))
-            child = max([child, *(resident_mb(each) for each in children(process.pid))])
+            child = max([child, *(resident_mb(each) for each in descendants(process.pid))])
             time.sleep(SAMPLE_SECONDS)
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")

@@ -16,7 +16,7 @@ from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import ClassVar, Final, Self
 
 from radio_io.checksum import crc32_of
 from radio_io.errors import StorageError
@@ -37,9 +37,12 @@ class CheckedFile:
 
     __slots__ = ("_checker", "_crc32", "_descriptor", "_path", "_pending", "_position", "_start")
 
-    def __init__(self, path: Path) -> None:
+    closed: ClassVar[bool] = False
+    """For writers of other libraries, which ask it of a file; they are done before this one is closed."""
+
+    def __init__(self, path: Path, *, mode: int = 0o644) -> None:
         self._path = path
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
         self._checker = ThreadPoolExecutor(1, thread_name_prefix="read-back")
         self._pending: Future[None] | None = None
         self._position = self._start = self._crc32 = 0

@@ -20,7 +20,12 @@ TORCH_ALLOWED = {"radio_io/loading/torch_loader.py", "radio_io/loading/dali_asse
 HOMES = {
     "dask": {"radio_io/cluster.py"},
     "distributed": {"radio_io/cluster.py"},
-    "duckdb": {"radio_io/index/catalog.py", "radio_io/index/gate.py", "radio_io/index/query.py"},
+    "duckdb": {
+        "radio_io/index/catalog.py",
+        "radio_io/index/gate.py",
+        "radio_io/index/query.py",
+        "radio_io/sharding/plan_order.py",
+    },
     "fsspec": {"radio_io/loading/store.py", "radio_io/object_store.py"},
     "kornia": {"radio_train/augment/transforms.py"},
     "nvidia": {"radio_io/loading/dali_assemble.py"},

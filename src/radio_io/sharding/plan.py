@@ -12,19 +12,21 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from radio_io import atomic
+from radio_io.checked_file import CheckedFile
 from radio_io.config import BuildConfig
 from radio_io.errors import RejectReason
 from radio_io.layout import DatasetLayout, Split, shard_id_for
 from radio_io.privacy.pseudonyms import Pseudonymizer
+from radio_io.sharding.plan_order import PlanOrder, instances_of_several_shards, plan_order
 from radio_io.sharding.sample import too_large
 from radio_io.sharding.scan_table import read_parts, scan_parts
 
@@ -33,8 +35,6 @@ ENCODED_BYTES_PER_PIXEL = 2 / 3
 ROWS_AT_ONCE = 16_384
 MOST_SHARD_IMAGES = 10_000
 """A shard closes here at the latest: its rows are in memory while it is built."""
-_KEY = "S32"
-_compute: Any = pyarrow.compute  # its functions are made at import: no types
 PLAN_SCHEMA = pa.schema(
     [
         ("shard_id", pa.string()),
@@ -94,13 +94,13 @@ def extend_plan(config: BuildConfig, pseudonyms: Pseudonymizer) -> None:
     new = [name for name in scan_parts(layout) if name not in covered]
     if not new:
         return
-    candidates = _candidates(layout, new)
-    table = _place(candidates, config, pseudonyms, _last_numbers(layout))
-    metadata = {b"radio": json.dumps({"format_version": 1, "scan_parts": new}).encode()}
-    sink = pa.BufferOutputStream()
-    pq.write_table(table.replace_schema_metadata(metadata), sink, compression="zstd")
-    name = f"part-{len(plan_parts(layout)):03}.parquet"
-    atomic.write_file(layout.plan_dir / name, sink.getvalue().to_pybytes(), mode=0o600)
+    with plan_order(layout.plan_dir) as order:
+        for table in _candidates(layout, new):
+            order.add(_sortable(table, config, pseudonyms))
+        name = f"part-{len(plan_parts(layout)):03}.parquet"
+        metadata = {b"radio": json.dumps({"format_version": 1, "scan_parts": new}).encode()}
+        batches = chain(_placed_rows(order, config, _last_numbers(layout)), _left_out_rows(order, config))
+        _write_part(layout.plan_dir / name, PLAN_SCHEMA.with_metadata(metadata), batches)
 
 
 def plan_parts(layout: DatasetLayout) -> list[str]:
@@ -130,19 +130,7 @@ def planned_shards(layout: DatasetLayout) -> Iterator[ShardPlan]:
 
 def repeated_instances(layout: DatasetLayout) -> frozenset[str]:
     """The instances that more than one shard holds: copies in a later source, or under another patient or size."""
-    seen = np.empty(0, _KEY)
-    repeated: set[str] = set()
-    for name in plan_parts(layout):
-        whole = pq.read_table(layout.plan_dir / name, columns=["shard_id", "instance_key"])
-        placed = whole.filter(whole["shard_id"].is_valid())
-        shards = placed.group_by("instance_key").aggregate([("shard_id", "count_distinct")])
-        repeated.update(
-            shards.filter(_compute.greater(shards["shard_id_count_distinct"], 1))["instance_key"].to_pylist()
-        )
-        keys = np.sort(shards["instance_key"].to_numpy().astype(_KEY))
-        repeated.update(key.decode() for key in np.intersect1d(seen, keys, assume_unique=True))
-        seen = np.union1d(seen, keys)
-    return frozenset(repeated)
+    return instances_of_several_shards(layout.plan_dir, plan_parts(layout))
 
 
 def plan_rejects(layout: DatasetLayout) -> dict[str, int]:
@@ -162,11 +150,11 @@ def _covered_parts(layout: DatasetLayout) -> set[str]:
     return covered
 
 
-def _candidates(layout: DatasetLayout, parts: list[str]) -> pa.Table:
+def _candidates(layout: DatasetLayout, parts: list[str]) -> Iterator[pa.Table]:
     """The images of new parts of the scan, a row a frame."""
     columns = ["path", "size_bytes", "reason", "instance_key", "patient_key", "rows", "columns", "frames"]
-    tables = [table.filter(table["reason"].is_null()) for table in read_parts(layout, parts, columns)]
-    return _one_row_a_frame(pa.concat_tables(tables))
+    for table in read_parts(layout, parts, columns):
+        yield _one_row_a_frame(table.filter(table["reason"].is_null()))
 
 
 def _one_row_a_frame(table: pa.Table) -> pa.Table:
@@ -179,38 +167,64 @@ def _one_row_a_frame(table: pa.Table) -> pa.Table:
     return repeated.set_column(repeated.schema.get_field_index("size_bytes"), "size_bytes", pa.array(share, pa.int64()))
 
 
-def _place(table: pa.Table, config: BuildConfig, pseudonyms: Pseudonymizer, numbers: dict[str, int]) -> pa.Table:
-    """The rows of a part: shards in the order of split and bin, then what is too large in the order of paths."""
-    rows, columns = table["rows"].to_numpy(), table["columns"].to_numpy()
-    bins = config.bins.assign_all(rows, columns)
-    splits = _splits(table["patient_key"], config, pseudonyms)
-    instances = table["instance_key"].combine_chunks().dictionary_encode()
-    names, codes = instances.dictionary.to_pylist(), instances.indices.to_numpy()
+def _sortable(table: pa.Table, config: BuildConfig, pseudonyms: Pseudonymizer) -> pa.Table:
+    """The rows with the columns that they are ordered by."""
+    names = table["instance_key"].to_pylist()
     seed = str(config.seed)
     hashes = b"".join(pseudonyms.keyed_hash("order", seed, name) for name in names)
     high, low = np.frombuffer(hashes, ">u8").astype(np.uint64).reshape(-1, 2).T
-    by_path = np.empty(len(bins), np.int64)
-    by_path[_compute.sort_indices(table["path"]).to_numpy()] = np.arange(len(bins))
-    order = np.lexsort((table["frame"].to_numpy(), by_path, low[codes], high[codes], bins, splits))
-    placed, left_out = order[bins[order] >= 0], np.flatnonzero(bins < 0)
-    left_out = left_out[np.argsort(by_path[left_out], kind="stable")]
-    pixels = rows.astype(np.int64) * columns
-    shard_ids = list(_shard_ids(splits[placed], bins[placed], codes[placed], pixels[placed], config, numbers))
-    details = [too_large(int(rows[i]), int(columns[i]), config.bins).detail for i in left_out]
-    chosen = table.take(pa.array(np.concatenate([placed, left_out])))
-    nothing, rejected = [None] * len(placed), [RejectReason.TOO_LARGE.value] * len(left_out)
-    return pa.table(
-        {
-            "shard_id": pa.array([*shard_ids, *([None] * len(left_out))], pa.string()),
-            "path": chosen["path"],
-            "frame": chosen["frame"],
-            "instance_key": chosen["instance_key"],
-            "size_bytes": chosen["size_bytes"],
-            "reason": pa.array([*nothing, *rejected], pa.string()),
-            "detail": pa.array([*nothing, *details], pa.string()),
-        },
-        schema=PLAN_SCHEMA,
-    )
+    bins = config.bins.assign_all(table["rows"].to_numpy(), table["columns"].to_numpy())
+    columns = {
+        "split": pa.array(_splits(table["patient_key"], config, pseudonyms), pa.int8()),
+        "bin": pa.array(bins, pa.int64()),
+        "high": pa.array(high),
+        "low": pa.array(low),
+    }
+    for name in ("path", "frame", "instance_key", "size_bytes", "rows", "columns"):
+        columns[name] = table[name]
+    return pa.table(columns)
+
+
+def _placed_rows(order: PlanOrder, config: BuildConfig, numbers: dict[str, int]) -> Iterator[pa.RecordBatch]:
+    """The rows of shards, in the order of split and bin."""
+    shards = _Shards(config, numbers)
+    for batch in order.placed():
+        columns = (batch.column(name).to_pylist() for name in ("split", "bin", "instance_key", "rows", "columns"))
+        ids = [
+            shards.next(split, place, key, rows * width)
+            for split, place, key, rows, width in zip(*columns, strict=True)
+        ]
+        nothing = pa.nulls(len(batch), pa.string())
+        yield _plan_rows(batch, pa.array(ids, pa.string()), nothing, nothing)
+
+
+def _left_out_rows(order: PlanOrder, config: BuildConfig) -> Iterator[pa.RecordBatch]:
+    """The rows of what is too large, in the order of paths."""
+    for batch in order.left_out():
+        sizes = zip(batch.column("rows").to_pylist(), batch.column("columns").to_pylist(), strict=True)
+        details = [too_large(rows, columns, config.bins).detail for rows, columns in sizes]
+        reasons = [RejectReason.TOO_LARGE.value] * len(batch)
+        ids = pa.nulls(len(batch), pa.string())
+        yield _plan_rows(batch, ids, pa.array(reasons, pa.string()), pa.array(details, pa.string()))
+
+
+def _plan_rows(batch: pa.RecordBatch, shard_ids: pa.Array, reasons: pa.Array, details: pa.Array) -> pa.RecordBatch:
+    same = (batch.column(name) for name in ("path", "frame", "instance_key", "size_bytes"))
+    return pa.RecordBatch.from_arrays([shard_ids, *same, reasons, details], schema=PLAN_SCHEMA)
+
+
+def _write_part(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
+    """Write a part of the plan, a few rows at a time; it is there whole or not at all."""
+    temp = atomic.temporary_path(path)
+    try:
+        with atomic.storage_errors(path), CheckedFile(temp, mode=0o600) as file:
+            with pq.ParquetWriter(pa.PythonFile(file, mode="w"), schema, compression="zstd") as writer:
+                for batch in batches:
+                    writer.write_batch(batch)
+            file.finish()
+        atomic.publish(temp, path)
+    finally:
+        temp.unlink(missing_ok=True)
 
 
 def _splits(patient_keys: pa.ChunkedArray, config: BuildConfig, pseudonyms: Pseudonymizer) -> NDArray[np.int8]:
@@ -223,31 +237,33 @@ def _splits(patient_keys: pa.ChunkedArray, config: BuildConfig, pseudonyms: Pseu
     return np.array(of_patient, np.int8)[patients.indices.to_numpy()]
 
 
-def _shard_ids(
-    splits: NDArray[np.int8],
-    bins: NDArray[np.int64],
-    instances: NDArray[np.int32],
-    pixels: NDArray[np.int64],
-    config: BuildConfig,
-    numbers: dict[str, int],
-) -> Iterator[str]:
-    """A shard closes when it has its size and its least number of images, or the greatest; never inside an instance."""
-    names = list(Split)
-    group, size, count, previous, shard_id = (-1, -1), 0.0, 0, -1, ""
-    for split, place, instance, area in zip(
-        splits.tolist(), bins.tolist(), instances.tolist(), pixels.tolist(), strict=True
-    ):
-        large = size >= config.shard_size_bytes and count >= config.min_shard_images
-        full = large or count >= max(MOST_SHARD_IMAGES, config.min_shard_images)
-        if (split, place) != group or (full and instance != previous):
-            rectangle = config.bins.rectangles[place]
-            folder = f"{names[split]}/h{rectangle.height}w{rectangle.width}"
-            numbers[folder] = numbers.get(folder, -1) + 1
-            shard_id = shard_id_for(names[split], rectangle.height, rectangle.width, numbers[folder])
-            group, size, count = (split, place), 0.0, 0
-        yield shard_id
-        size += ENCODED_BYTES_PER_PIXEL * area
-        count, previous = count + 1, instance
+class _Shards:
+    """Numbers shards: one closes at its size and least number of images, or the greatest; never inside an instance."""
+
+    __slots__ = ("_config", "_count", "_group", "_most", "_numbers", "_previous", "_shard_id", "_size")
+
+    def __init__(self, config: BuildConfig, numbers: dict[str, int]) -> None:
+        self._config, self._numbers = config, numbers
+        self._most = max(MOST_SHARD_IMAGES, config.min_shard_images)
+        self._group, self._previous, self._shard_id = (-1, -1), "", ""
+        self._size, self._count = 0.0, 0
+
+    def next(self, split: int, place: int, instance: str, area: int) -> str:
+        """The shard of the next image, `area` pixels large."""
+        large = self._size >= self._config.shard_size_bytes and self._count >= self._config.min_shard_images
+        full = large or self._count >= self._most
+        if (split, place) != self._group or (full and instance != self._previous):
+            self._begin(split, place)
+        self._size += ENCODED_BYTES_PER_PIXEL * area
+        self._count, self._previous = self._count + 1, instance
+        return self._shard_id
+
+    def _begin(self, split: int, place: int) -> None:
+        name, rectangle = list(Split)[split], self._config.bins.rectangles[place]
+        folder = f"{name}/h{rectangle.height}w{rectangle.width}"
+        self._numbers[folder] = self._numbers.get(folder, -1) + 1
+        self._shard_id = shard_id_for(name, rectangle.height, rectangle.width, self._numbers[folder])
+        self._group, self._size, self._count = (split, place), 0.0, 0
 
 
 def _last_numbers(layout: DatasetLayout) -> dict[str, int]:

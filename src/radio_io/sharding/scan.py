@@ -38,7 +38,7 @@ from radio_io.sharding.scan_table import (
 )
 
 CHUNK_FILES = 256
-FILES_A_PART = 65_536
+FILES_A_PART = 16_384
 LEAST_FRAME_BYTES = 16
 
 
