@@ -14,6 +14,8 @@ import typer
 from radio_cli.main import app
 from radio_cli.reference import walk_commands
 from radio_io.benchmarks.startup import measure_commands
+from radio_io.layout import DatasetLayout
+from radio_io.sharding.build import locked
 
 RADIO = str(Path(sys.executable).parent / "radio")
 
@@ -147,6 +149,10 @@ def test_info_bins_rejects_index_and_ls(built):
     dry = radio("index", "rebuild", "--dry-run", *dataset)
     assert f"from {built.summary.shards} records; nothing was written" in dry.stdout
     assert index.stat().st_mtime_ns == before
+    with locked(DatasetLayout(built.root)):
+        busy = radio("index", "rebuild", *dataset)
+    assert busy.returncode == 1
+    assert "another radio" in busy.stderr
     assert radio("index", "rebuild", *dataset).returncode == 0
     assert json.loads(radio("shard", "info", "--json", *dataset).stdout) == info
     assert len(json.loads(radio("shard", "ls", "--json", *dataset).stdout)) == built.summary.shards
