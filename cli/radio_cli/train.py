@@ -27,6 +27,15 @@ CheckpointOption = Annotated[
 ]
 
 
+ParallelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--parallel",
+        help="What the ranks of torchrun share: ddp (each has the whole model) or fsdp (each a part).  [default: ddp]",
+    ),
+]
+
+
 @app.command(epilog="Example: radio train pretrain --preset tiny --where \"region='Knee'\" --set run.max_steps=60")
 def pretrain(
     preset: Annotated[str, typer.Option("--preset", help="vit-mae-b48 (the thesis) or tiny (CPU).")] = "vit-mae-b48",
@@ -47,6 +56,7 @@ def pretrain(
     init: Annotated[
         Path | None, typer.Option("--init", help="Begin with these weights: a run, an export, a file of weights.")
     ] = None,
+    parallel: ParallelOption = None,
     resolution: ResolutionOption = None,
     scale: ScaleOption = None,
     max_bad: MaxBadOption = None,
@@ -66,7 +76,8 @@ def pretrain(
     from radio_train.run_folder import Selection, load_table
 
     given = loader_assignments(resolution=resolution, scale=scale, max_bad=max_bad, cache=cache, cache_size=cache_size)
-    config = load_config(preset, config_file, [*given, *(assignments or ())])
+    shared = [f'run.parallel="{parallel}"'] if parallel is not None else []
+    config = load_config(preset, config_file, [*given, *shared, *(assignments or ())])
     folder = run or Path("runs") / preset
     selection = Selection(where=where, keys=read_keys(keys) if keys else None)
     root = readable_dataset(dataset)

@@ -1,6 +1,7 @@
 """Checkpoints: whole or not at all, without pickles, and refused where they do not fit.
 
-Comes in: model, optimizer, averaged weights, state of the order, facts about the run. Goes out: a folder
+Comes in: model, optimizer, averaged weights (whole, or divided over ranks: the files are the same), state of the order,
+facts about the run. Goes out: a folder
 `checkpoints/step-00000060` with `tensors.safetensors` and `state.json`, renamed into place when both are on the disk.
 The last few and the one with the best validation loss are kept. Refuses other format versions and damaged files.
 """
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from radio_io import atomic
 from radio_io.errors import TrainingError
 from radio_io.loading.order import OrderState
+from radio_train.distributed import own_part
 
 CHECKPOINT_VERSION = 1
 RNG_NAME = "rng.torch"
@@ -148,8 +150,12 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
         TrainingError: It is damaged, of another version, or of another model.
     """
     tensors = read_tensors(folder)
+    found = {name[6:]: value for name, value in tensors.items() if name.startswith("model.")}
+    wanted = model.state_dict()
     try:
-        model.load_state_dict({name[6:]: value for name, value in tensors.items() if name.startswith("model.")})
+        model.load_state_dict(
+            {name: own_part(value, wanted[name]) if name in wanted else value for name, value in found.items()}
+        )
     except RuntimeError as error:
         raise TrainingError(f"checkpoint {folder.name} is of another model: {str(error).splitlines()[-1]}") from None
     if optimizer is not None:
@@ -216,10 +222,12 @@ def _validation_loss(folder: Path) -> float | None:
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
     state: dict[int, dict[str, Tensor]] = {}
+    parameters: list[Tensor] = [each for group in optimizer.param_groups for each in group["params"]]
     for name, value in tensors.items():
         if name.startswith("optimizer."):
             _, index, slot = name.split(".", 2)
-            state.setdefault(int(index), {})[slot] = value
+            parameter = parameters[int(index)]
+            state.setdefault(int(index), {})[slot] = own_part(value, parameter) if value.ndim else value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

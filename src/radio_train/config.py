@@ -68,8 +68,9 @@ class OptimizerConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunConfig:
-    """How long, how exactly, how often saved.
+    """How long, how exactly, on how many devices, how often saved.
 
+    `parallel` is ddp (each rank has the whole model) or fsdp (each has a part of weights, gradients and moments).
     `max_steps` 0 runs all epochs; `precision` is bf16 or fp32; `ema` is the decay of averaged weights (such as 0.999),
     0 keeps none; `keep_checkpoints` are kept beside the one with the best validation loss.
     """
@@ -80,6 +81,7 @@ class RunConfig:
     seed: int = 0
     precision: str = "bf16"
     compile: bool = False
+    parallel: str = "ddp"
     save_every_steps: int = 100
     keep_checkpoints: int = 2
     validation_images: int = 512
@@ -195,6 +197,7 @@ def _check(config: PretrainConfig) -> None:
         "data.resolution": (config.data.resolution, ("1", "1/2", "1/4", "1/8")),
         "reading.decoder": (config.reading.decoder, ("threads", "dali-cpu", "dali-gpu")),
         "run.precision": (config.run.precision, ("bf16", "fp32")),
+        "run.parallel": (config.run.parallel, ("ddp", "fsdp")),
     }
     for name, (found, allowed) in choices.items():
         if found not in allowed:
@@ -207,5 +210,10 @@ def _check(config: PretrainConfig) -> None:
     ):
         if value < 1:
             raise ConfigError(f"{name} is {value}; expected at least 1")
+    if config.run.parallel == "fsdp" and config.run.compile:
+        raise ConfigError(
+            "run.compile=true makes one graph of the whole model, which run.parallel=fsdp gathers block by block; "
+            "leave one of them out"
+        )
     if not 0 <= config.run.ema < 1:
         raise ConfigError(f"run.ema is {config.run.ema}; expected at least 0 and less than 1, such as 0.999")

@@ -3,14 +3,18 @@
 Comes in: what `torchrun` says in the environment (nothing: one rank). Goes out: `Ranks`, with the few exchanges that
 training needs, and `GradientBuffer`. Refuses an incomplete environment.
 
+Every rank has the whole model here; `radio_train.sharded` divides it. What both share: `whole` and `own_part` turn
+divided tensors into whole ones and back, and leave others as they are.
+
 Losses and gradients of packs are shares of the step's, so ranks add them up and never average. A step is a fixed set of
 images; ranks only divide its packs. So the number of ranks changes rounding and nothing else (docs/training.md).
 """
 
 import contextlib
 import os
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -96,13 +100,43 @@ def joined_ranks() -> Generator[Ranks]:
         dist.destroy_process_group()
 
 
+def whole(tensor: Tensor) -> Tensor:
+    """All of a tensor that is divided over the ranks: every rank must ask at the same time."""
+    return cast("Any", tensor).full_tensor() if _is_divided(tensor) else tensor
+
+
+def whole_tensors(tensors: Mapping[str, Tensor], *, keep: bool) -> dict[str, Tensor]:
+    """All of each tensor, one after another; divided ones then lie on the CPU. Ranks that do not `keep` get nothing."""
+    found: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        full = whole(tensor)
+        if keep:
+            found[name] = full if full is tensor else full.cpu()
+    return found
+
+
+def own_part(tensor: Tensor, like: Tensor) -> Tensor:
+    """This rank's part of a tensor that every rank has, divided as `like`; nothing is sent."""
+    if not _is_divided(like):
+        return tensor
+    from torch.distributed.tensor import distribute_tensor
+
+    mesh, placements = cast("Any", like).device_mesh, cast("Any", like).placements
+    return distribute_tensor(tensor.to(like.device), mesh, placements, src_data_rank=None)
+
+
+def _is_divided(tensor: Tensor) -> bool:
+    return hasattr(tensor, "device_mesh")  # a DTensor; to import that takes 0.7 s, also where there is none
+
+
 class GradientBuffer:
     """All gradients of a model as views of one row, so that ranks exchange them in one message without copying.
 
     Backward passes add to the row. A step ends with `reduce`, `clip` and, after the update, `clear`.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, ranks: Ranks) -> None:
+        self._ranks = ranks
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         first = trained[0]
         self.row = torch.zeros(sum(p.numel() for p in trained), dtype=first.dtype, device=first.device)
@@ -111,9 +145,9 @@ class GradientBuffer:
             parameter.grad = self.row[start : start + parameter.numel()].view_as(parameter)
             start += parameter.numel()
 
-    def reduce(self, ranks: Ranks, factor: float) -> None:
+    def reduce(self, factor: float) -> None:
         """The sum over the ranks, times `factor` (1 unless images were damaged)."""
-        if ranks.world_size > 1:
+        if self._ranks.world_size > 1:
             dist.all_reduce(self.row)
         if factor != 1:
             self.row.mul_(factor)

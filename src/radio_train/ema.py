@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from radio_io.errors import TrainingError
+from radio_train.distributed import own_part
 
 PREFIX = "ema."
 
@@ -47,7 +48,7 @@ class AveragedWeights:
         if missing:
             raise TrainingError("the checkpoint has no averaged weights; resume with run.ema=0, or start a new run")
         for name, average in self._average.items():
-            average.copy_(tensors[PREFIX + name])
+            average.copy_(own_part(tensors[PREFIX + name], average))
 
     @contextlib.contextmanager
     @torch.no_grad()

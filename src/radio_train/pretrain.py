@@ -27,6 +27,7 @@ from radio_train.reconstruct import reconstruction_sheet
 from radio_train.resume import order_to_resume, require_same
 from radio_train.run_folder import Selection, load_table, prepare_run
 from radio_train.run_log import RunLog, RunSums, StepMetrics
+from radio_train.sharded import is_sharded, shard_model
 from radio_train.tensorboard import EventFile
 from radio_train.trainer import Outcome, Trainer, TrainJob
 from radio_train.watch import WaitAdvisor, Watch
@@ -108,14 +109,16 @@ def run_pretrain(
         if init is not None and going_on is None:
             note(_imported(init, model))
         model = model.to(ranks.device)
+        ranks.copy_from_first(model.state_dict().values())
+        if is_sharded(config, ranks):
+            shard_model(model, ranks)
         optimizer = make_optimizer(model, config.optimizer)
         averages = AveragedWeights(model, config.run.ema) if config.run.ema else None
         if going_on is not None:
             load_checkpoint(going_on, model, optimizer)
             if averages is not None:
                 averages.load(read_tensors(going_on))
-        ranks.copy_from_first(model.state_dict().values())
-        watch = _watch(ranks, config, dataset, run, chosen, model, start, report, note)
+        watch = _watch(ranks, config, dataset, run, chosen, start, report, note)
         job = TrainJob(
             config=config,
             dataset=dataset,
@@ -152,7 +155,6 @@ def _watch(
     dataset: Path,
     run: Path,
     selection: Selection,
-    model: MaskedAutoencoder,
     start: TrainState,
     report: Callable[[StepMetrics], None],
     note: Callable[[str], None],
@@ -160,7 +162,7 @@ def _watch(
     if not ranks.is_first:
         return Watch()
 
-    def write_sheet(path: Path) -> None:
+    def write_sheet(path: Path, model: MaskedAutoencoder) -> None:
         reconstruction_sheet(model, config, dataset, selection, path, images=SHEET_IMAGES)
 
     return Watch(

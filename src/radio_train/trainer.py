@@ -28,7 +28,7 @@ from radio_train.checkpoint import CheckpointWriter, TrainState, lowest_validati
 from radio_train.compilation import CompiledModel
 from radio_train.config import PretrainConfig
 from radio_train.device_speed import peak_flops
-from radio_train.distributed import GradientBuffer, Ranks
+from radio_train.distributed import GradientBuffer, Ranks, whole_tensors
 from radio_train.ema import AveragedWeights
 from radio_train.model.flops import pretraining_flops
 from radio_train.model.mae import MaskedAutoencoder
@@ -37,6 +37,7 @@ from radio_train.optimizer import learning_rate
 from radio_train.precision import autocast, on_device
 from radio_train.run_folder import QUARANTINE_NAME, Selection, loader_config
 from radio_train.run_log import StepMetrics
+from radio_train.sharded import ShardedGradients, is_sharded, whole_copy
 from radio_train.stop_signals import StopSignals
 from radio_train.validation import loss_units, loss_units_of_step, validation_loss
 from radio_train.watch import Watch
@@ -94,7 +95,8 @@ class Trainer:
         self.forward: Callable[..., Tensor] = self.model
         if self.config.run.compile:
             self.forward = CompiledModel(self.model, policy, self.device)
-        self.gradients = GradientBuffer(self.model)
+        self.sharded = is_sharded(self.config, self.ranks)
+        self.gradients = (ShardedGradients if self.sharded else GradientBuffer)(self.model, self.ranks)
         self.steps_an_epoch = steps_per_epoch(len(job.table), self.config.data.step_images)
         self.total_steps = self.config.run.max_steps or self.config.run.epochs * self.steps_an_epoch
         self.longest = longest_image(job.table, self.config)
@@ -158,7 +160,7 @@ class Trainer:
 
     def _backward(self, pack: TensorPack, sums: _Sums) -> None:
         sums.wait_s += self._wait_s(pack)
-        if not pack.num_images:  # only keeps the ranks in step
+        if not pack.num_images and not self.sharded:  # only keeps the ranks in step; sharded ones meet in the model
             return
         masked = mask_pack(
             on_device(pack, self.device),
@@ -197,7 +199,7 @@ class Trainer:
         factor = loss_units_of_step(pack, self.config) / units if units else 1.0
         loss *= factor
         self._require_finite(loss, "loss", step, pack)
-        self.gradients.reduce(self.ranks, factor)
+        self.gradients.reduce(factor)
         norm = self.gradients.clip(self.config.optimizer.clip_norm)
         self._require_finite(norm, "gradient's norm", step, pack)  # before it reaches the weights and a checkpoint
         rate = self._update(step)
@@ -254,21 +256,23 @@ class Trainer:
     def _end_epoch(self, epoch: int, validation: float | None) -> bool:
         """Show the epoch, and say whether its validation loss is the best so far (the same on all ranks)."""
         best = False
+        with self._averaged():
+            shown = whole_copy(self.model, self.ranks) if self.sharded else self.model
+            if self.ranks.is_first and shown is not None:
+                self.job.watch.epoch(epoch, validation, shown)
         if self.ranks.is_first:
-            with self._averaged():
-                self.job.watch.epoch(epoch, validation)
             self.writer.wait()
             before = lowest_validation_loss(self.job.run)
             best = validation is not None and (before is None or validation < before)
         return self.ranks.total([best])[0] > 0
 
     def _save(self, state: TrainState) -> None:
-        if not self.ranks.is_first:
-            return
         tensors = training_tensors(self.model, self.job.optimizer)
         if self.job.averages is not None:
             tensors |= self.job.averages.tensors()
-        self.writer.save(state, tensors)
+        tensors = whole_tensors(tensors, keep=self.ranks.is_first)
+        if self.ranks.is_first:
+            self.writer.save(state, tensors)
 
 
 def longest_image(table: ImageTable, config: PretrainConfig) -> int:

@@ -17,6 +17,7 @@ from radio_train.model.mae import MaskedAutoencoder
 from radio_train.model.masking import mask_pack, masked_patches
 from radio_train.precision import autocast, on_device
 from radio_train.run_folder import Selection, load_table, loader_config
+from radio_train.sharded import is_sharded
 
 VALIDATION_SEED = 0x7A11
 
@@ -38,7 +39,7 @@ def validation_loss(
         for pack in loader:
             masked = mask_pack(on_device(pack, ranks.device), config.model, seed=VALIDATION_SEED, epoch=0)
             with autocast(config, ranks.device):
-                loss += float(model(masked)) if pack.num_images else 0.0
+                loss += float(model(masked)) if pack.num_images or is_sharded(config, ranks) else 0.0
             found, planned = found + loss_units(pack, config), loss_units_of_step(pack, config)
             if pack.is_last_of_step:
                 break

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from radio_train.model.mae import MaskedAutoencoder
 from radio_train.run_log import RunLog, StepMetrics
 from radio_train.tensorboard import EventFile
 
@@ -25,7 +26,7 @@ class Watch:
 
     log: RunLog | None = None
     events: EventFile | None = None
-    write_sheet: Callable[[Path], None] | None = None
+    write_sheet: Callable[[Path, MaskedAutoencoder], None] | None = None
     sheets: Path = Path()
     report: Callable[[StepMetrics], None] = lambda metrics: None
     note: Callable[[str], None] = lambda text: None
@@ -42,15 +43,15 @@ class Watch:
         if advice is not None:
             self.note(advice)
 
-    def epoch(self, epoch: int, validation: float | None) -> None:
-        """Take in the end of an epoch, counted from 0."""
+    def epoch(self, epoch: int, validation: float | None, model: MaskedAutoencoder) -> None:
+        """Take in the end of an epoch, counted from 0; the sheet is the model's."""
         if self.log is not None and validation is not None:
             self.log.write_validation(epoch, validation)
         if self.events is not None and validation is not None:
             self.events.numbers({"validation_loss": validation}, epoch)
         if self.write_sheet is not None:
             sheet = self.sheets / f"epoch-{epoch:04}.png"
-            self.write_sheet(sheet)
+            self.write_sheet(sheet, model)
             if self.events is not None:
                 self.events.picture("reconstructions", sheet.read_bytes(), epoch)
 

@@ -6,18 +6,23 @@ import signal
 import subprocess
 import time
 
-import numpy as np
 import pytest
 import torch
 
 from radio_io.errors import UsageError
-from radio_train.checkpoint import checkpoints
 from radio_train.distributed import GradientBuffer, Ranks, ranks_of_environment
-from training_runs import final_tensors, finish, largest_difference, losses, metrics, pretrain_command, start
-
-TWENTY_STEPS = ["run.max_steps=20", "run.save_every_steps=10"]
-TOLERANCE = 1e-5
-"""Float32 sums in another order differ in their last bits; 20 steps of Adam make about 1e-6 of it."""
+from training_runs import (
+    TWENTY_STEPS,
+    assert_same_curve,
+    count_lines,
+    final_tensors,
+    finish,
+    losses,
+    metrics,
+    pretrain_command,
+    start,
+    stop_after,
+)
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +30,6 @@ def one_rank(built, tmp_path_factory):
     run = tmp_path_factory.mktemp("ranks") / "one"
     finish(pretrain_command(built.root, run, settings=TWENTY_STEPS))
     return run
-
-
-def assert_same_curve(run, other):
-    assert [line["images_digest"] for line in metrics(run)] == [line["images_digest"] for line in metrics(other)]
-    assert [line["images"] for line in metrics(run)] == [line["images"] for line in metrics(other)]
-    np.testing.assert_allclose(losses(run), losses(other), rtol=TOLERANCE)
-    assert largest_difference(run, other) <= TOLERANCE
 
 
 @pytest.mark.slow
@@ -61,23 +59,6 @@ def test_a_run_goes_on_with_other_numbers_of_ranks(built, one_rank, tmp_path):
         stop_after(command, run, until, last=until == 20)
     assert len({line["ranks"] for line in metrics(run)}) == 3
     assert_same_curve(run, one_rank)
-
-
-def stop_after(command, run, steps, *, last):
-    """Run the command; ask it to end once so many steps are in the log."""
-    process = start(command)
-    while not last and process.poll() is None and (not run.exists() or count_lines(run) < steps):
-        time.sleep(0.02)
-    if not last:
-        os.kill(process.pid, signal.SIGTERM)
-    output, _ = process.communicate(timeout=300)
-    assert not last or process.returncode == 0, output
-    assert checkpoints(run), output
-
-
-def count_lines(run):
-    path = run / "metrics.jsonl"
-    return len(path.read_text().splitlines()) if path.exists() else 0
 
 
 @pytest.mark.slow
@@ -110,12 +91,12 @@ def test_the_row_of_gradients_is_what_backward_fills():
     torch.manual_seed(0)
     model, plain = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
     plain.load_state_dict(model.state_dict())
-    gradients = GradientBuffer(model)
+    gradients = GradientBuffer(model, Ranks())
     for _ in range(2):
         x = torch.randn(5, 3)
         model(x).square().sum().backward()
         plain(x).square().sum().backward()
-    gradients.reduce(Ranks(), 0.5)
+    gradients.reduce(0.5)
     for parameter, other in zip(model.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(parameter.grad, other.grad * 0.5, rtol=0, atol=0)
     norm = torch.nn.utils.clip_grad_norm_(plain.parameters(), float("inf")) / 2

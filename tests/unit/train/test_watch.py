@@ -10,6 +10,8 @@ import torch
 from radio_io.errors import TrainingError
 from radio_train.device_speed import measured_flops, peak_flops
 from radio_train.ema import AveragedWeights
+from radio_train.model.config import PRESETS
+from radio_train.model.mae import MaskedAutoencoder
 from radio_train.run_log import RunLog, StepMetrics
 from radio_train.tensorboard import EventFile
 from radio_train.watch import WAIT_STEPS, WaitAdvisor, Watch
@@ -77,7 +79,7 @@ def test_does_not_advise_for_a_single_slow_step():
 def test_other_ranks_show_nothing():
     watch = Watch()
     watch.step(STEP)
-    watch.epoch(0, 0.5)
+    watch.epoch(0, 0.5, MaskedAutoencoder(PRESETS["tiny"]))
     watch.close()
 
 
