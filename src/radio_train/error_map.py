@@ -9,19 +9,16 @@ A map, not a diagnosis: fine texture and sharp edges are hard to reconstruct too
 
 from pathlib import Path
 
-import imagecodecs
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from radio_io import atomic
-from radio_io.errors import DatasetError
-from radio_io.loading.order import OrderState
-from radio_io.loading.torch_loader import PackLoader, TensorPack
+from radio_io.loading.torch_loader import TensorPack
 from radio_train.config import PretrainConfig
 from radio_train.model.mae import MaskedAutoencoder
 from radio_train.model.masking import mask_pack
-from radio_train.run_folder import Selection, load_table, loader_config
+from radio_train.run_folder import Selection
+from radio_train.shown_images import masked_places, patches_of, picture, shown_packs, write_png
 
 MASKS = 8
 """At a mask ratio of 75 %, one patch in 65,000 is then never hidden."""
@@ -50,24 +47,14 @@ def error_map_sheet(
         DatasetError: The selection has no image.
         StorageError: The file cannot be written.
     """
-    try:
-        split, table = "val", load_table(config, dataset, "val", selection)
-    except DatasetError:
-        split, table = "train", load_table(config, dataset, "train", selection)
-    order = OrderState(seed=seed, step_images=min(images, len(table)))
+    split, packs = shown_packs(config, dataset, selection, images=images, seed=seed)
     rows: list[NDArray[np.float32]] = []
-    with PackLoader(dataset, table, loader_config(config), order) as loader:
-        for pack in loader:
-            grids = patch_errors(model, pack, config, masks=masks, seed=seed)
-            for index, errors in enumerate(grids):
-                rows.append(_row(image_of(pack, index, config.model.patch_size), errors))
-            if pack.is_last_of_step:
-                break
+    for pack in packs:
+        for image, errors in enumerate(patch_errors(model, pack, config, masks=masks, seed=seed)):
+            rows.append(_row(picture(patches_of(pack, image), pack, image), errors))
     height, width = (max(row.shape[axis] for row in rows) for axis in (0, 1))
     padded = [np.pad(row, ((0, height - row.shape[0] + GAP), (0, width - row.shape[1]), (0, 0))) for row in rows]
-    sheet = (np.concatenate(padded) * 255).round().astype(np.uint8)
-    atomic.make_folder(out.absolute().parent)
-    atomic.write_file(out.absolute(), bytes(imagecodecs.png_encode(sheet)))
+    write_png(np.concatenate(padded), out)
     return split
 
 
@@ -89,12 +76,10 @@ def patch_errors(
         masked = mask_pack(pack, config.model, seed=seed, epoch=number).to(device)
         squared = (model.predict(masked).float() - model.target(masked)) ** 2
         error = squared.mean(-1).cpu().numpy()
-        used, places = masked.weight.cpu().numpy() > 0, masked.target_row.cpu().numpy()
         for image, (total, count) in enumerate(zip(sums, counts, strict=True)):
-            first = offsets[image] + image + 1  # a CLS row stands before each image
-            mine = used & (places >= first) & (places < first + len(total))
-            total[places[mine] - first] += error[mine]
-            count[places[mine] - first] += 1
+            mine, places = masked_places(masked, pack, image)
+            total[places] += error[mine]
+            count[places] += 1
     model.train(was_training)
     found: list[Grid] = []
     for image, (total, count) in enumerate(zip(sums, counts, strict=True)):
@@ -102,16 +87,6 @@ def patch_errors(
         values = np.where(count > 0, total / np.maximum(count, 1), mean)
         found.append(values.reshape(int(pack.grids[image, 0]), int(pack.grids[image, 1])))
     return found
-
-
-def image_of(pack: TensorPack, index: int, patch: int) -> NDArray[np.float32]:
-    """An image of a pack, 0 to 1, with its padding."""
-    start, end = int(pack.offsets[index]), int(pack.offsets[index + 1])
-    height, width = int(pack.grids[index, 0]), int(pack.grids[index, 1])
-    low, high = (float(value) for value in pack.scale[index])
-    values = np.clip((pack.patches[start:end].numpy().astype(np.float32) - low) / (high - low), 0, 1)
-    cells = values.reshape(height, width, patch, patch).transpose(0, 2, 1, 3)
-    return cells.reshape(height * patch, width * patch)
 
 
 def overlay(image: NDArray[np.float32], errors: Grid) -> NDArray[np.float32]:

@@ -11,10 +11,11 @@ from typer.testing import CliRunner
 from packs_of_images import SMALL, images, make_pack
 from radio_cli.main import app
 from radio_train.config import PretrainConfig, load_config
-from radio_train.error_map import image_of, overlay, patch_errors
+from radio_train.error_map import overlay, patch_errors
 from radio_train.model.mae import MaskedAutoencoder
 from radio_train.pretrain import run_pretrain
 from radio_train.run_folder import Selection
+from radio_train.shown_images import patches_of, picture
 
 CONFIG = PretrainConfig(model=SMALL)
 
@@ -54,11 +55,11 @@ def test_more_masks_average(pack):
 
 
 def test_the_overlay_tints_the_worst_patch_most(pack):
-    picture = image_of(pack, 0, 4)
-    assert picture.shape == (20, 16)
+    shown = picture(patches_of(pack, 0), pack, 0)
+    assert shown.shape == (20, 16)
     errors = np.full((5, 4), 0.1)
     errors[2, 3] = 1.0
-    tinted = overlay(picture, errors)
+    tinted = overlay(shown, errors)
     assert tinted.shape == (20, 16, 3)
     redness = (tinted[..., 0] - tinted[..., 2]).reshape(5, 4, 4, 4).mean((1, 3))
     assert np.unravel_index(redness.argmax(), redness.shape) == (2, 3)
