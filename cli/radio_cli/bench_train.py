@@ -14,12 +14,12 @@ COLUMNS = [
 
 def register(app: typer.Typer) -> None:
     """Add the command to `radio bench`."""
-    app.command(epilog="Example: radio bench train --preset tiny --images 256 --set run.precision=fp32")(train)
+    app.command(epilog="Example: radio bench train --preset tiny --images 64 --rounds 5")(train)
 
 
 def train(
     preset: Annotated[str, typer.Option("--preset", help="vit-mae-b48 (the thesis) or tiny (CPU).")] = "tiny",
-    images: Annotated[int, typer.Option("--images", min=8, help="Images of a step.")] = 256,
+    images: Annotated[int, typer.Option("--images", min=8, help="Images of a step.")] = 64,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="Measured rounds; the median counts.")] = 3,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Draws the sizes of the images.")] = 0,
     assignments: Annotated[
@@ -29,10 +29,9 @@ def train(
 ) -> None:
     """Measure packing against padding to bins and against single images, on the same images of realistic sizes."""
     from radio_cli.console import as_object, emit_json, format_size, note, print_table
-    from radio_train.bench_train import bench_policies
-    from radio_train.config import load_config
+    from radio_train.bench_train import bench_config, bench_policies
 
-    config = load_config(preset, assignments=["data.token_budget=24576", *(assignments or ())])
+    config = bench_config(preset, assignments or ())
     result = bench_policies(
         config, images=images, rounds=rounds, seed=seed, note=(lambda text: None) if as_json else note
     )
@@ -57,5 +56,9 @@ def train(
         ]
         for each in result.policies
     ]
-    print_table(f"{preset}, {images} images, {config.run.precision}, {result.device}", COLUMNS, rows)
+    print_table(
+        f"{preset}, {images} images, packs of {result.budget:,} tokens, {config.run.precision}, {result.device}",
+        COLUMNS,
+        rows,
+    )
     typer.echo(f"loss of the padded images in packs {result.bins_packed_loss:.6f}: that of bins")

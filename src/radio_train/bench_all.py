@@ -27,8 +27,7 @@ from radio_io.executors import default_workers
 from radio_io.progress import NoProgress
 from radio_io.sharding.build import build_dataset
 from radio_io.synth import write_export
-from radio_train.bench_train import bench_policies
-from radio_train.config import load_config
+from radio_train.bench_train import IMAGES, bench_config, bench_policies
 from radio_train.model.config import MaeConfig
 from radio_train.token_table import compare_batching, thesis_sizes
 
@@ -44,7 +43,7 @@ class BenchSizes:
     token_images: int = 100_000
     build_files: int = 200
     build_side: int = 2000
-    train_images: int = 48
+    train_images: int = IMAGES
     train_rounds: int = 2
     quick: bool = False
 
@@ -191,8 +190,7 @@ def _tokens(bench: _Bench) -> Iterator[Ratio]:
 
 
 def _train(bench: _Bench) -> Iterator[Ratio]:
-    config = load_config("tiny", assignments=["data.token_budget=24576"])
-    result = bench_policies(config, images=bench.sizes.train_images, rounds=bench.sizes.train_rounds)
+    result = bench_policies(bench_config("tiny"), images=bench.sizes.train_images, rounds=bench.sizes.train_rounds)
     packed = next(each for each in result.policies if each.policy == "packed")
     for each in result.policies:
         if each is not packed:

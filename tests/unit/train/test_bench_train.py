@@ -2,9 +2,13 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import torch
 
-from radio_train.bench_train import bench_policies, own_bins, thesis_grids
+from radio_io.loading.packing import pack_step
+from radio_train.bench_packs import full_budget, own_bins, thesis_grids
+from radio_train.bench_train import IMAGES, bench_config, bench_policies
 from radio_train.config import load_config
 
 
@@ -41,9 +45,35 @@ def test_policies_have_equal_losses():
     assert bins.tokens > single.tokens
 
 
+def test_the_default_images_have_the_padding_and_the_full_packs_of_a_whole_step():
+    grids, bins = thesis_grids(IMAGES, seed=0)
+    tokens, padded = (np.array([h * w for h, w in each]) for each in (grids, bins))
+    assert padded.sum() / tokens.sum() == pytest.approx(1.193, abs=0.01)
+    for near in (6_144, 24_576):
+        budget = full_budget(tokens + 1, near)
+        packs = pack_step(tokens + 1, budget, IMAGES)
+        assert budget == pytest.approx(near, rel=0.05)
+        assert len(packs) * budget / (tokens.sum() + IMAGES) < 1.01
+
+
+def test_a_full_budget_holds_the_largest_image():
+    assert full_budget(np.array([50, 3, 4]), 10) == 50
+
+
+def test_a_cpu_computes_in_float32_with_one_thread_unless_told(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert bench_config("tiny").run.precision == "fp32"
+    assert bench_config("tiny", ["run.precision=bf16"]).run.precision == "bf16"
+    threads, before = [], torch.get_num_threads()
+    bench_policies(small(), images=8, rounds=1, note=lambda text: threads.append(torch.get_num_threads()))
+    assert set(threads) == {1}
+    assert torch.get_num_threads() == before
+
+
 @pytest.mark.slow
 def test_packing_is_faster_than_padding_to_bins():
-    config = load_config("tiny", assignments=["run.precision=fp32", "data.token_budget=6144"])
-    result = bench_policies(config, images=96, rounds=2)
-    # 1.2 and more with the images of a whole step (docs/training.md); 96 leave more of the last pack empty.
-    assert result.ratio("bins") > 1.1
+    result = bench_policies(bench_config("tiny"), rounds=1)
+    packed, bins, single = result.policies
+    assert result.ratio("bins") > 1.2
+    assert packed.loss == pytest.approx(single.loss, rel=1e-6)
+    assert bins.loss == pytest.approx(result.bins_packed_loss, rel=1e-6)
