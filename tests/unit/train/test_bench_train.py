@@ -34,8 +34,11 @@ def test_every_image_is_once_in_a_batch_of_its_bin():
     assert all(bins[index] == pack.grid for pack in planned for index in pack.images.tolist())
 
 
-def test_policies_have_equal_losses():
-    result = bench_policies(small(), images=10, rounds=1)
+def test_policies_have_equal_losses_with_one_thread():
+    threads, before = [], torch.get_num_threads()
+    result = bench_policies(small(), images=10, rounds=1, note=lambda text: threads.append(torch.get_num_threads()))
+    assert set(threads) == {1}
+    assert torch.get_num_threads() == before
     packed, bins, single = result.policies
     assert packed.loss == pytest.approx(single.loss, rel=1e-5)
     assert bins.loss == pytest.approx(result.bins_packed_loss, rel=1e-5)
@@ -60,14 +63,10 @@ def test_a_full_budget_holds_the_largest_image():
     assert full_budget(np.array([50, 3, 4]), 10) == 50
 
 
-def test_a_cpu_computes_in_float32_with_one_thread_unless_told(monkeypatch):
+def test_a_cpu_computes_in_float32_unless_told(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert bench_config("tiny").run.precision == "fp32"
     assert bench_config("tiny", ["run.precision=bf16"]).run.precision == "bf16"
-    threads, before = [], torch.get_num_threads()
-    bench_policies(small(), images=8, rounds=1, note=lambda text: threads.append(torch.get_num_threads()))
-    assert set(threads) == {1}
-    assert torch.get_num_threads() == before
 
 
 @pytest.mark.slow
