@@ -24,7 +24,7 @@ from radio_io.errors import TrainingError, UsageError
 from radio_train.ema import PREFIX as AVERAGED
 from radio_train.model.config import MaeConfig
 from radio_train.model.jax_names import read_jax
-from radio_train.model.names import Weights, from_hub, from_timm
+from radio_train.model.names import Weights, from_hub, from_timm, unlike_ours
 
 _HUB_SIZES = {
     "patch_size": "patch_size",
@@ -41,11 +41,14 @@ _HUB_SIZES = {
     "layer_norm_eps": "layer_norm_eps",
 }
 _TIMM_SIZES = {"patch_size": "patch_size", "hidden_size": "embed_dim", "depth": "depth", "heads": "num_heads"}
+_TIMM_EPS, _TIMM_MLP_RATIO = 1e-6, 4.0
+"""What timm's VisionTransformer takes where its arguments do not say."""
 _WRAPPERS = ("model", "state_dict", "model_state_dict")
 _PREFIXES = ("module.", "_orig_mod.", "model.", AVERAGED)
 _FILES = ("tensors.safetensors", "model.safetensors", "pytorch_model.bin")
 _TABLES = ("embeddings.position_embeddings", "decoder.decoder_pos_embed")
 _KERNEL = "embeddings.patch_embeddings.projection.weight"
+_PREDICTION = "decoder.decoder_pred."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,11 +73,18 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         return read_jax(file)
     weights = _bare(_read(file))
     if any(".attn.qkv." in name for name in weights):
+        strange = unlike_ours(weights)
+        if strange:
+            raise UsageError(
+                f"{path} has {strange[0]!r} (of {len(strange)} such), which the encoder here does not have: without it "
+                "the weights compute something else; expected a plain vision transformer"
+            )
         return from_timm(weights)
     if any(".attention.attention.query." in name for name in weights):
         return from_hub(weights)
     if any(".attention.q_proj." in name for name in weights):
-        return {name if name.startswith(("vit.", "decoder.")) else f"vit.{name}": t for name, t in weights.items()}
+        tops = ("vit.", "decoder.", "classifier.")
+        return {name if name.startswith(tops) else f"vit.{name}": tensor for name, tensor in weights.items()}
     raise UsageError(
         f"{path} has tensors such as {next(iter(weights), 'none')!r}; expected weights of radio, of Hugging Face's ViT "
         "or ViTMAE, of timm's VisionTransformer, or of facebookresearch/mae"
@@ -84,8 +94,8 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 def describe_model(path: Path) -> MaeConfig:
     """The sizes of the model whose weights lie at `path`, from the `config.json` beside or above them.
 
-    Reads what runs and exports of radio, Hugging Face and our timm exports say; the decoder's sizes are the defaults
-    where there is none.
+    Reads what runs and exports of radio, Hugging Face and timm say; the decoder's sizes are the defaults where there is
+    none.
 
     Raises:
         UsageError: There is no such description.
@@ -98,11 +108,8 @@ def describe_model(path: Path) -> MaeConfig:
                 return MaeConfig(**values["model"])
             if "num_hidden_layers" in values:
                 return _from_named(values, _HUB_SIZES, values["image_size"])
-            if "model_args" in values:
-                args = values["model_args"]
-                sizes = _from_named(args, _TIMM_SIZES, args["img_size"])
-                mlp_size = round(args["mlp_ratio"] * sizes.hidden_size)
-                return replace(sizes, mlp_size=mlp_size, layer_norm_eps=values["layer_norm_eps"])
+            if {"img_size", *_TIMM_SIZES.values()} <= values.get("model_args", {}).keys():
+                return _from_timm_arguments(values["model_args"], values.get("layer_norm_eps", _TIMM_EPS))
     raise UsageError(f"{path} does not say what model its weights are of; expected a config.json beside them")
 
 
@@ -123,7 +130,10 @@ def initialize(model: nn.Module, weights: Weights) -> ImportReport:
             adapted.append(name)
     missing = [name for name in own if name.startswith("vit.") and name not in weights]
     if missing:
-        raise TrainingError(f"the weights have no {missing[0]} (of {len(missing)} such); choose a model of their depth")
+        raise TrainingError(
+            f"the weights have no {missing[0]} (of {len(missing)} such); expected a model of their depth, with a class "
+            "token and a norm after the last layer"
+        )
     model.load_state_dict(chosen, strict=False)
     return ImportReport(
         loaded=tuple(chosen),
@@ -137,12 +147,14 @@ def adapt(name: str, tensor: Tensor, shape: torch.Size) -> Tensor:
     """The tensor in the wanted shape.
 
     Raises:
-        TrainingError: It is neither a patch kernel nor a position table, and has another shape.
+        TrainingError: It is no patch kernel, position table or prediction of pixels, and has another shape.
     """
     if name.endswith(_KERNEL):
         tensor = _kernel(tensor.float(), shape)
     elif name.endswith(_TABLES):
         tensor = resize_positions(tensor.float(), shape[1])
+    elif name.startswith(_PREDICTION):
+        tensor = resize_prediction(tensor.float(), shape[0])
     if tensor.shape != shape:
         raise TrainingError(
             f"{name} has the shape {tuple(tensor.shape)} in the weights, {tuple(shape)} in the model; choose a model "
@@ -178,6 +190,18 @@ def resize_positions(table: Tensor, rows: int) -> Tensor:
     grid = table[:, 1:].unflatten(1, (side, side)).permute(0, 3, 1, 2)  # [1, D, side, side]
     grid = functional.interpolate(grid, size=(base, base), mode="bilinear", align_corners=False)
     return torch.cat([table[:, :1], grid.permute(0, 2, 3, 1).flatten(1, 2)], dim=1)
+
+
+def resize_prediction(layer: Tensor, pixels: int) -> Tensor:
+    """[pixels, ...]: weight or bias of the decoder's last layer for another patch size; of colours the mean."""
+    side, rows = round(pixels**0.5), layer.shape[0]
+    channels = next((each for each in (1, 3) if round((rows / each) ** 0.5) ** 2 * each == rows), 0)
+    if not channels or (rows, channels) == (pixels, 1):
+        return layer
+    old = round((rows / channels) ** 0.5)
+    grey = layer.reshape(old, old, channels, -1).mean(2).permute(2, 0, 1)[None]  # theirs: rows, columns, channels
+    resized = functional.interpolate(grey, size=(side, side), mode="bilinear", align_corners=False)
+    return resized[0].permute(1, 2, 0).reshape(pixels, *layer.shape[1:])
 
 
 def _kernel(kernel: Tensor, shape: torch.Size) -> Tensor:
@@ -225,6 +249,13 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _from_named(values: dict[str, Any], names: dict[str, str], image_size: int) -> MaeConfig:
     known = {ours: values[theirs] for ours, theirs in names.items() if theirs in values}
     return MaeConfig(**known, base_grid=image_size // int(values["patch_size"]))
+
+
+def _from_timm_arguments(args: dict[str, Any], layer_norm_eps: float) -> MaeConfig:
+    side = args["img_size"]
+    sizes = _from_named(args, _TIMM_SIZES, side if isinstance(side, int) else min(side))  # timm writes [rows, columns]
+    mlp_size = round(args.get("mlp_ratio", _TIMM_MLP_RATIO) * sizes.hidden_size)
+    return replace(sizes, mlp_size=mlp_size, layer_norm_eps=layer_norm_eps)
 
 
 def _bare(weights: Weights) -> dict[str, Tensor]:

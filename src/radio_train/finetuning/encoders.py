@@ -54,7 +54,8 @@ def make_encoder(init: str, preset: str, seed: int) -> tuple[Encoder, MaeConfig]
     torch.manual_seed(seed)
     model = MaskedAutoencoder(replace(sizes, decoder_depth=1))  # its decoder is thrown away
     if init != RANDOM:
-        initialize(model, load_weights(Path(init)))
+        weights = load_weights(Path(init))
+        initialize(model, {name: tensor for name, tensor in weights.items() if name.startswith("vit.")})
     return model.vit, sizes
 
 

@@ -51,13 +51,15 @@ def read_jax(path: Path) -> dict[str, Tensor]:
 
 
 def from_jax(arrays: Arrays) -> dict[str, Tensor]:
-    """Our names for those of JAX; the head of the original task is left out."""
+    """Our names for those of JAX; `classifier` is the head of the original task, where there is one."""
     found = {ours: arrays[theirs] for theirs, ours in _SINGLE.items()}
     kernel = arrays["embedding/kernel"]  # [patch, patch, channels, size]
     found["vit.embeddings.patch_embeddings.projection.weight"] = kernel.transpose(3, 2, 0, 1)
     layers = {int(match[1]) for name in arrays if (match := re.match(rf"{_BLOCK}(\d+)/", name))}
     for layer in sorted(layers):
         found |= _layer(arrays, f"{_BLOCK}{layer}", f"vit.layers.{layer}")
+    if "head/kernel" in arrays:
+        found |= {"classifier.weight": arrays["head/kernel"].T, "classifier.bias": arrays["head/bias"]}
     return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in found.items()}
 
 

@@ -32,6 +32,7 @@ _TIMM_SINGLE = (
     ("vit.embeddings.position_embeddings", "pos_embed"),
     ("vit.embeddings.patch_embeddings.projection", "patch_embed.proj"),
     ("vit.layernorm", "norm"),
+    ("classifier", "head"),
     ("decoder.mask_token", "mask_token"),
     ("decoder.decoder_pos_embed", "decoder_pos_embed"),
     ("decoder.decoder_embed", "decoder_embed"),
@@ -39,6 +40,8 @@ _TIMM_SINGLE = (
     ("decoder.decoder_pred", "decoder_pred"),
 )
 _TIMM_LISTS = (("vit.layers", "blocks"), ("decoder.decoder_layers", "decoder_blocks"))
+_TIMM_UNUSED = ("head_", "fc_norm.", "pre_logits.", "mask_token", "decoder_")
+"""Behind the features, or of pre-training: they change no feature."""
 _PARTS = ("q_proj", "k_proj", "v_proj")
 
 
@@ -58,6 +61,8 @@ def from_hub(weights: Weights) -> dict[str, Tensor]:
     renamed: dict[str, Tensor] = {}
     for name, tensor in weights.items():
         new = re.sub(r"(^|\.)encoder\.layer\.", r"\1layers.", name)
+        # transformers 5 (seen in 5.24) takes the decoder's `layers` for the encoder's when it writes the old names.
+        new = new.replace("decoder.decoder_encoder.layer.", "decoder.decoder_layers.")
         for ours, theirs in _HUB:  # the attention's "output.dense" comes before the MLP's
             new = new.replace(f".{theirs}.", f".{ours}.")
         renamed[new if new.startswith(("vit.", "decoder.", "classifier.")) else f"vit.{new}"] = tensor
@@ -97,6 +102,19 @@ def from_timm(weights: Weights) -> dict[str, Tensor]:
                 renamed |= {f"{new}.attention.{part}.{kind}": t for part, t in zip(_PARTS, parts, strict=True)}
                 renamed |= {f"{new}.{mine}.{kind}": weights[f"{start}.{other}.{kind}"] for mine, other in _TIMM_LAYER}
     return renamed
+
+
+def unlike_ours(weights: Weights) -> list[str]:
+    """What timm's names say of parts that compute something and that our encoder lacks, such as registers."""
+    single = tuple(f"{theirs}." for _, theirs in _TIMM_SINGLE)
+    layers = "|".join(re.escape(part) for part in ("attn.qkv", *(theirs for _, theirs in _TIMM_LAYER)))
+    known = re.compile(rf"(decoder_)?blocks\.\d+\.({layers})\.(weight|bias)")
+    whole = {theirs for _, theirs in _TIMM_SINGLE}
+    return [
+        name
+        for name in weights
+        if name not in whole and not name.startswith((*single, *_TIMM_UNUSED)) and not known.fullmatch(name)
+    ]
 
 
 def _count(weights: Weights, prefix: str) -> int:
