@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from radio_train.model import attention
 from radio_train.model.attention import segment_attention
 
 OFFSETS = torch.tensor([0, 3, 10, 10, 17, 20, 20], dtype=torch.int32)
@@ -73,3 +74,18 @@ def test_rows_of_other_segments_change_nothing():
     for x in (q, k, v):
         x[10:] = 1e3
     assert torch.equal(segment_attention(q, k, v, OFFSETS, 7)[:10], before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_segments_computed_together_are_bit_for_bit_those_computed_alone(dtype, monkeypatch):
+    offsets = torch.tensor([0, 3, 9, 9, 12, 15, 21, 30, 100, 170], dtype=torch.int32)
+    results = []
+    for length in (0, 64, 1_000):
+        monkeypatch.setattr(attention, "GROUPED_LENGTH", length)
+        q, k, v = queries(dtype, grad=True, n=170)
+        found = segment_attention(q, k, v, offsets, 70)
+        (found * torch.arange(170, dtype=dtype)[:, None, None]).sum().backward()
+        results.append((found.detach(), q.grad, k.grad, v.grad))
+    assert [len(attention._groups(offsets)), len({3, 6, 9, 70})] == [4, 4]
+    for other in results[1:]:
+        assert all(torch.equal(mine, theirs) for mine, theirs in zip(results[0], other, strict=True))
