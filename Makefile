@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml constraints.txt
 		{ echo "radio needs Python 3.11 or newer; found $$($(PYTHON) --version). Set PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=24"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,dali,dask,s3,train,text,oracle]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,dali,dask,s3,train,text,oracle,umap]'
 	@touch $@
 
 demo: $(STAMP)

@@ -26,6 +26,7 @@ def probe(
     label_fraction: Annotated[float, typer.Option("--label-fraction", help="Share of the training labels.")] = 1.0,
     split_seed: Annotated[int, typer.Option("--split-seed", min=0, help="Of the splits.")] = 0,
     picture: Annotated[Path | None, typer.Option("--picture", help="SVG of the vectors, coloured by class.")] = None,
+    projection: Annotated[str, typer.Option("--projection", help="Of the picture: pca, or umap (extra umap).")] = "pca",
     kind: KindOption = None,
     labels: LabelsOption = None,
     positive: PositiveOption = None,
@@ -40,9 +41,16 @@ def probe(
     from radio_cli.project import readable_dataset
     from radio_train.evaluation.plain import plain
     from radio_train.finetuning.probe import ProbeConfig, run_probe
+    from radio_train.finetuning.projection import parse_projection
 
     spec = task_spec(task, kind=kind, labels=labels, positive=positive, where=where)
-    config = ProbeConfig(column=column, neighbours=neighbours, fraction=label_fraction, split_seed=split_seed)
+    config = ProbeConfig(
+        column=column,
+        neighbours=neighbours,
+        fraction=label_fraction,
+        split_seed=split_seed,
+        projection=parse_projection(projection),
+    )
     results = run_probe(vectors, readable_dataset(dataset), spec, config, picture)
     if as_json:
         emit_json(plain(results))

@@ -31,6 +31,7 @@ HOMES = {
     "nvidia": {"radio_io/loading/dali_assemble.py"},
     "rapidocr": {"radio_io/privacy/text_detector.py"},
     "typer": {"radio_cli"},
+    "umap": {"radio_train/finetuning/projection.py"},
 }
 HEAVY = ("numpy", "torch", "pyarrow", "pydicom", "imagecodecs", "pebble", "rich", "scipy", "sklearn")
 

@@ -1,7 +1,7 @@
 """What vectors are worth, in seconds: nearest neighbours and a linear layer on a file of `radio train embed`.
 
 Comes in: a Parquet file of vectors, a dataset, a task. Goes out: `ProbeResult`s with intervals by patient, a picture of
-the vectors' two main directions, coloured by class. Refuses files that hold no vectors, and fewer vectors than a
+the vectors, coloured by class. Refuses files that hold no vectors, and fewer vectors than a
 split needs.
 
 Source: Wu et al., Unsupervised Feature Learning via Non-Parametric Instance Discrimination, CVPR 2018 (weighted
@@ -23,6 +23,7 @@ from radio_train.evaluation.outcomes import Indices, Numbers, Outcomes
 from radio_train.evaluation.weighted import Flags
 from radio_train.finetuning.linear import Vectors, fit_linear
 from radio_train.finetuning.objective import probabilities
+from radio_train.finetuning.projection import Projection, project, require_umap_extra
 from radio_train.finetuning.splits import TEST, VAL, Names, label_subset, stratified_splits
 from radio_train.finetuning.tasks import Task, TaskSpec, load_task
 
@@ -33,13 +34,17 @@ COLUMNS = ("cls", "mean")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProbeConfig:
-    """How vectors are judged: `column` is cls or mean; `fraction` of the training labels, chosen by `seed`."""
+    """How vectors are judged: `column` is cls or mean; `fraction` of the training labels, chosen by `seed`.
+
+    `projection` makes places of them for the picture.
+    """
 
     column: str = "mean"
     neighbours: int = NEIGHBOURS
     fraction: float = 1.0
     split_seed: int = 0
     seed: int = 0
+    projection: Projection = Projection.PCA
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
@@ -69,6 +74,8 @@ def run_probe(
         UsageError, DatasetError: See the module and `load_task`.
     """
     chosen = config or ProbeConfig()
+    if picture is not None and chosen.projection is Projection.UMAP:
+        require_umap_extra()  # before minutes of work
     keys, values = read_vectors(vectors, chosen.column)
     task, rows = _with_vectors(load_task(dataset, spec), keys)
     values = values[rows]
@@ -77,7 +84,7 @@ def run_probe(
     test = splits == TEST
     if picture is not None:
         atomic.make_folder(picture.absolute().parent)
-        atomic.write_file(picture.absolute(), _picture(task, values).encode())
+        atomic.write_file(picture.absolute(), _picture(task, values, chosen.projection).encode())
     patients = [task.patients[row] for row in np.flatnonzero(test)]
     found = {
         f"{chosen.neighbours} nearest neighbours": nearest_neighbours(
@@ -128,14 +135,6 @@ def nearest_neighbours(train: Numbers, memberships: Indices, test: Numbers, coun
     return np.einsum("nk,nkc->nc", weights / weights.sum(1, keepdims=True), memberships[nearest].astype(np.float64))
 
 
-def main_directions(values: Numbers) -> Numbers:
-    """[n, 2]: the two main directions, with a sign that does not depend on the solver."""
-    centred = values - values.mean(0)
-    _, _, directions = np.linalg.svd(centred, full_matrices=False)
-    two = directions[:2] * np.sign(directions[:2][np.arange(2), np.abs(directions[:2]).argmax(1)])[:, None]
-    return centred @ two.T
-
-
 def _with_vectors(task: Task, keys: list[str]) -> tuple[Task, Indices]:
     """The task's images that have a vector, and the rows of their vectors."""
     place = {key: row for row, key in enumerate(keys)}
@@ -167,10 +166,11 @@ def _outcomes(task: Task, test: Flags, scores: Numbers) -> Outcomes:
     return Outcomes(kind=task.kind, classes=task.classes, truth=task.targets[test], scores=scores.clip(0, 1))
 
 
-def _picture(task: Task, values: Numbers) -> str:
-    places = main_directions(values)
+def _picture(task: Task, values: Numbers, projection: Projection) -> str:
+    places = project(values, projection)
     groups = [(name, places[task.memberships[:, index] == 1]) for index, name in enumerate(task.classes)]
-    return scatter_figure(f"Vectors of task {task.name}, two main directions", groups)
+    how = {Projection.PCA: "two main directions", Projection.UMAP: "UMAP by angle"}[projection]
+    return scatter_figure(f"Vectors of task {task.name}, {how}", groups)
 
 
 def _unit(values: Numbers) -> Numbers:

@@ -13,9 +13,11 @@ from typer.testing import CliRunner
 
 from labelled_tasks import truth_by_key
 from radio_cli.main import app
-from radio_io.errors import DatasetError, UsageError
+from radio_io.errors import ConfigError, DatasetError, UsageError
+from radio_train.finetuning import projection
 from radio_train.finetuning.preview import GAP, TILE_SIDE, preview_rows
-from radio_train.finetuning.probe import ProbeConfig, main_directions, nearest_neighbours, run_probe
+from radio_train.finetuning.probe import ProbeConfig, nearest_neighbours, run_probe
+from radio_train.finetuning.projection import Projection, main_directions, neighbourhoods, parse_projection, project
 from radio_train.finetuning.tasks import TaskSpec
 
 
@@ -65,6 +67,52 @@ def test_main_directions_are_those_of_the_data():
     places = main_directions(values)
     assert abs(np.corrcoef(places[:, 0], values[:, 0])[0, 1]) > 0.999
     assert abs(np.corrcoef(places[:, 1], values[:, 2])[0, 1]) > 0.99
+
+
+def test_umap_is_refused_where_it_is_not_installed(built, labelled, tmp_path, monkeypatch):
+    vectors, spec = labelled
+    monkeypatch.setattr(projection.importlib.util, "find_spec", lambda name: None)
+    config = ProbeConfig(projection=Projection.UMAP)
+    with pytest.raises(ConfigError, match=r"radio\[umap\]"):
+        run_probe(vectors, built.root, spec, config, tmp_path / "picture.svg")
+    assert run_probe(vectors, built.root, spec, config)  # without a picture nothing is projected
+    with pytest.raises(UsageError, match="expected one of pca, umap"):
+        parse_projection("tsne")
+
+
+@pytest.mark.slow
+def test_umap_keeps_groups_together_and_gives_the_same_places_again():
+    pytest.importorskip("umap", reason="the extra `umap` is not installed (umap-learn)")
+    rng = np.random.default_rng(0)
+    groups = rng.integers(0, 4, 120)
+    values = rng.normal(0, 1, (120, 16))
+    values[np.arange(120), groups] += 6
+    places = project(values, Projection.UMAP)
+    assert places.shape == (120, 2)
+    middles = np.array([places[groups == group].mean(0) for group in range(4)])
+    nearest = np.linalg.norm(places[:, None] - middles, axis=2).argmin(1)
+    assert (nearest == groups).mean() > 0.97
+    assert np.array_equal(neighbourhoods(values), places)
+    assert not np.array_equal(neighbourhoods(values, seed=1), places)
+    for few in (3, 4, 8):
+        assert np.isfinite(neighbourhoods(values[:few])).all()
+
+
+@pytest.mark.slow
+def test_the_command_draws_a_map_of_neighbourhoods(built, labelled, tmp_path):
+    pytest.importorskip("umap", reason="the extra `umap` is not installed (umap-learn)")
+    vectors, spec = labelled
+    common = ["--task", "legs", "--labels", str(spec.labels_file), "--dataset", str(built.root)]
+    pictures = [tmp_path / f"{name}.svg" for name in ("pca", "umap", "again")]
+    for picture in pictures:
+        method = "pca" if picture.stem == "pca" else "umap"
+        options = ["--projection", method, "--picture", str(picture)]
+        done = CliRunner().invoke(app, ["train", "probe", str(vectors), *common, *options])
+        assert done.exit_code == 0, done.output
+    pca, umap, again = (picture.read_text() for picture in pictures)
+    assert "UMAP by angle" in umap
+    assert umap == again
+    assert umap.count("<circle") == pca.count("<circle") == len(truth_by_key(built))
 
 
 def test_refuses_other_files_and_other_datasets(built, labelled, tmp_path):
