@@ -20,6 +20,7 @@ from radio_io.errors import UsageError
 from radio_train.evaluation.bootstrap import Interval, PairedTest, compare_runs
 from radio_train.evaluation.plain import json_bytes
 from radio_train.finetuning.config import FinetuneConfig
+from radio_train.finetuning.linear import VectorStore
 from radio_train.finetuning.member import Report
 from radio_train.finetuning.run import FinetuneSummary, RunPlan, predictions_of_seeds, run_finetune
 from radio_train.finetuning.tasks import TaskSpec
@@ -117,6 +118,7 @@ def run_compare(
         UsageError, DatasetError, TrainingError: See `run_finetune`.
     """
     cells: list[Cell] = []
+    store = VectorStore()  # tasks share images
     for task in tasks:
         summaries: list[FinetuneSummary] = []
         for init in inits:
@@ -125,7 +127,9 @@ def run_compare(
                 config = replace(config, training=replace(config.training, base_rate=init.rate))
             chosen = plan if init.rate is None else replace(plan, sweep=())
             run = out / f"{task.name}-{init.name}"
-            summaries.append(run_finetune(config, dataset, run, chosen, report=report(task.name, init.name)))
+            summaries.append(
+                run_finetune(config, dataset, run, chosen, report=report(task.name, init.name), store=store)
+            )
         cells += _cells(summaries, [init.name for init in inits])
         write_tables(cells, out)
     return cells

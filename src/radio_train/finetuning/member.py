@@ -29,7 +29,7 @@ from radio_train.finetuning import member_files as files
 from radio_train.finetuning.classifier import ImageSource, logits_of, predict_logits
 from radio_train.finetuning.config import FinetuneConfig, Mode
 from radio_train.finetuning.encoders import make_encoder, weights_digest
-from radio_train.finetuning.linear import train_linear
+from radio_train.finetuning.linear import VectorStore, predict_linear, train_linear
 from radio_train.finetuning.member_files import ClassifierFacts, EpochMetrics, Progress
 from radio_train.finetuning.objective import balancing_weights, image_losses, output_count, probabilities
 from radio_train.finetuning.splits import TEST, VAL, label_subset
@@ -66,8 +66,12 @@ class Member:
 Report = Callable[[Member, EpochMetrics], None]
 
 
-def train_member(config: FinetuneConfig, prepared: PreparedTask, member: Member, report: Report) -> dict[str, Any]:
+def train_member(
+    config: FinetuneConfig, prepared: PreparedTask, member: Member, report: Report, store: VectorStore | None = None
+) -> dict[str, Any]:
     """Train, or go on, or take the finished result; returns what `result.json` says.
+
+    A probe takes vectors from the store, which others may have filled.
 
     Raises:
         TrainingError: See the module.
@@ -83,8 +87,9 @@ def train_member(config: FinetuneConfig, prepared: PreparedTask, member: Member,
     atomic.make_folder(member.folder)
     atomic.remove_leftovers(member.folder)
     training = _Training(config, prepared, member, identity, report)
-    progress = training.probe() if config.mode is Mode.PROBE else training.run()
-    return training.finish(progress)
+    vectors = store or VectorStore()
+    progress = training.probe(vectors) if config.mode is Mode.PROBE else training.run()
+    return training.finish(progress, vectors)
 
 
 class _Training:
@@ -138,21 +143,24 @@ class _Training:
             loss, images = self._begin_epoch(each.epoch + 1)
         return progress
 
-    def probe(self) -> Progress:
+    def probe(self, store: VectorStore) -> Progress:
         """The linear layer by logistic regression on vectors computed once."""
-        best = train_linear(self.model, self.source, self.task, self.train_table, self.val_table)
+        keys = self.prepared.keys(self.used), self.prepared.keys(self.prepared.splits == VAL)
+        best = train_linear(self.model, self.source, self.task, store, *keys)
         epoch = EpochMetrics(epoch=0, rate=0.0, loss=0.0, validation_loss=0.0, balanced_accuracy=best)
         self.report(self.member, epoch)
         files.save_classifier(self.member.folder, self.model, self._facts())
         return Progress(epochs=(epoch,), best=epoch, last_gain=0)
 
-    def finish(self, progress: Progress) -> dict[str, Any]:
+    def finish(self, progress: Progress, store: VectorStore) -> dict[str, Any]:
         """Predictions of the best weights, and the result."""
         model, _ = files.load_classifier(self.member.folder)
         model.to(self.source.device)
-        held_out = np.isin(self.prepared.splits, (VAL, TEST))
-        table = self.source.table(self.prepared.keys(held_out))
-        found = predict_logits(model, self.source, table)
+        held_out = self.prepared.keys(np.isin(self.prepared.splits, (VAL, TEST)))
+        if self.config.mode is Mode.PROBE:
+            found = predict_linear(model, self.source, store, held_out)
+        else:
+            found = predict_logits(model, self.source, self.source.table(held_out))
         predictions = predictions_of(self.prepared, found)
         write_predictions(self.member.folder / PREDICTIONS, predictions)
         test = measure(predictions.of_split(TEST).outcomes)

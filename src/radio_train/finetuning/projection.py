@@ -72,7 +72,7 @@ def neighbourhoods(values: Numbers, seed: int = 0) -> Numbers:
         return start
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ImportWarning)  # umap misses TensorFlow, which only its neural variant uses
-        from umap import UMAP
+        from umap import UMAP  # pyright: ignore[reportMissingImports] - an extra that few install
     mapper = UMAP(
         n_neighbors=min(NEIGHBOURS, len(values) - 1),
         metric="cosine",

@@ -20,6 +20,7 @@ from radio_train.evaluation.plain import json_bytes
 from radio_train.evaluation.predictions import Predictions, read_predictions
 from radio_train.finetuning.config import FinetuneConfig, Mode
 from radio_train.finetuning.encoders import encoder_sizes
+from radio_train.finetuning.linear import VectorStore
 from radio_train.finetuning.member import PREDICTIONS, Member, PreparedTask, Report, train_member
 from radio_train.finetuning.splits import TEST, dataset_splits, describe_splits, label_subset, stratified_splits
 from radio_train.finetuning.tasks import load_task
@@ -92,13 +93,14 @@ def run_finetune(
     plan: RunPlan | None = None,
     *,
     report: Report = lambda member, metrics: None,
+    store: VectorStore | None = None,
 ) -> FinetuneSummary:
-    """Train all members of a run and sum up.
+    """Train all members of a run and sum up; probes compute vectors that are not yet in the store.
 
     Raises:
         UsageError, DatasetError, TrainingError: See the module.
     """
-    chosen = plan or RunPlan()
+    chosen, vectors = plan or RunPlan(), store or VectorStore()
     if chosen.seeds < 1 or not chosen.fractions:
         raise UsageError(f"found {chosen.seeds} seeds, {len(chosen.fractions)} fractions; expected at least one each")
     encoder_sizes(config.init, config.preset)  # refuses wrong weights before anything is written
@@ -111,7 +113,7 @@ def run_finetune(
     results: list[FractionResult] = []
     for fraction in chosen.fractions:
         members = _members(run, fraction, chosen, rate)
-        found = [train_member(config, prepared, member, report) for member in members]
+        found = [train_member(config, prepared, member, report, vectors) for member in members]
         results.append(_fraction_result(run, fraction, found))
     summary = FinetuneSummary(
         run=str(run),

@@ -18,6 +18,8 @@ from radio_io.loading.torch_loader import PackLoader
 from radio_train.evaluation.outcomes import TaskKind
 from radio_train.evaluation.predictions import read_predictions
 from radio_train.export import ExportFormat, export_model
+from radio_train.finetuning import linear
+from radio_train.finetuning.classifier import pooled_vectors
 from radio_train.finetuning.config import FinetuneConfig, Mode, TrainingConfig, with_assignments
 from radio_train.finetuning.encoders import make_encoder
 from radio_train.finetuning.image_packs import images_of_pack, pack_images
@@ -150,6 +152,27 @@ def test_grades_and_several_labels_train_too(mode, kind, built, labels, tmp_path
     summary = run_finetune(config(labels, kind, mode=mode, training=training), built.root, tmp_path / "run")
     assert summary.kind == kind
     assert 0 <= summary.results[0].metrics["balanced_accuracy"].value <= 1
+
+
+def test_probes_encode_each_image_once_an_encoder(built, labels, tmp_path, monkeypatch):
+    encoded = []
+
+    def counted(model, source, table):
+        encoded.append([table.key(row) for row in range(len(table))])
+        return pooled_vectors(model, source, table)
+
+    monkeypatch.setattr(linear, "pooled_vectors", counted)
+    chosen = config(labels, mode=Mode.PROBE)
+    plan = RunPlan(seeds=2, fractions=(0.5, 1.0))
+    together = run_finetune(chosen, built.root, tmp_path / "together", plan)
+    keys = [key for part in encoded for key in part]
+    assert len(keys) == 2 * len(set(keys))  # the random encoders of two seeds
+    alone = run_finetune(chosen, built.root, tmp_path / "alone", RunPlan(seeds=1, fractions=(1.0,)))
+    predictions = [
+        read_predictions(member_folder(tmp_path / run, 1.0, 0) / "predictions.parquet") for run in ("together", "alone")
+    ]
+    np.testing.assert_allclose(*(each.outcomes.scores for each in predictions), atol=1e-5)
+    assert alone.results[0].balanced_accuracies[0] == together.results[1].balanced_accuracies[0]
 
 
 def test_a_sweep_chooses_the_rate_that_did_best(built, labels, tmp_path):
