@@ -2,9 +2,11 @@
 
 Makes an export and shards, pre-trains `tiny` for at most some minutes, embeds all images with the trained and with
 random weights, and fits the same linear probe of the body region on both: on patients of the train split, tested on
-others.
+others. The strength of its regularisation is chosen among patients of the train split, for each side anew. Random
+weights are drawn several times, and embed the images at full resolution, too, so that they have their best chance.
 
     python bench/train_probe.py --out probe --images 2000 --minutes 18
+    python bench/train_probe.py --out probe --steps 3000                  # where the machine is shared with others
 """
 
 import argparse
@@ -12,13 +14,16 @@ import json
 import os
 import platform
 import time
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import torch
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score
+from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -30,10 +35,36 @@ from radio_io.synth import write_export
 from radio_train.config import load_config
 from radio_train.embed import EmbedConfig, embed
 from radio_train.export import ExportFormat, export_model
+from radio_train.import_weights import describe_model
 from radio_train.model.mae import MaskedAutoencoder
 from radio_train.pretrain import run_pretrain
 
 CALIBRATION_STEPS = 12
+STRENGTHS = (0.1, 1.0, 10.0)
+POOLINGS = ("cls", "mean")
+RANDOM_SEEDS = (1, 2, 3)
+RESAMPLES = 1_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Images:
+    """What is known of each image with a known region: [n] each, in the order of the keys."""
+
+    keys: tuple[str, ...]
+    regions: np.ndarray
+    patients: np.ndarray
+    is_train: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Score:
+    """Balanced accuracy of the images of other patients, and what was predicted for them."""
+
+    name: str
+    pooling: str
+    strength: float
+    accuracy: float
+    predicted: np.ndarray
 
 
 def main() -> None:
@@ -43,13 +74,15 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2_000)
     parser.add_argument("--scale", type=float, default=0.12, help="size of the images, 1 is that of real ones")
     parser.add_argument("--minutes", type=float, default=18.0, help="of pre-training at most")
+    parser.add_argument("--steps", type=int, default=0, help="of pre-training instead; 0: by --minutes")
     parser.add_argument("--set", action="append", default=[], dest="settings", help="as radio train pretrain --set")
     arguments = parser.parse_args()
     dataset = make_dataset(arguments.out, arguments.images, arguments.scale)
     run = arguments.out / "run"
-    seconds = train(dataset, run, arguments.minutes * 60, arguments.settings)
-    scores = probe(dataset, run, arguments.out)
-    show(run, seconds, scores)
+    seconds = train(dataset, run, arguments.minutes * 60, arguments.steps, arguments.settings)
+    images = images_of(dataset)
+    show_run(run, seconds)
+    show_scores(images, list(probe(dataset, run, images, arguments.out)))
 
 
 def make_dataset(out: Path, images: int, scale: float) -> Path:
@@ -62,16 +95,16 @@ def make_dataset(out: Path, images: int, scale: float) -> Path:
     return dataset
 
 
-def train(dataset: Path, run: Path, seconds: float, settings: list[str]) -> float:
-    """Pre-train for about this long; returns how long it took."""
+def train(dataset: Path, run: Path, seconds: float, steps: int, settings: list[str]) -> float:
+    """Pre-train for about this long, or so many steps; returns how long it took."""
     began_s = time.perf_counter()
     if (run / "summary.json").exists():
         return float(json.loads((run / "summary.json").read_text())["elapsed_s"])
-    times: list[float] = []
-    trial = load_config("tiny", assignments=[*settings, f"run.max_steps={CALIBRATION_STEPS}"])
-    run_pretrain(trial, dataset, run.with_name("trial"), report=lambda each: times.append(each.seconds))
-    step_s = float(np.mean(times[2:]))
-    steps = int(seconds * 0.92 / step_s)  # the rest goes to validation and sheets
+    if not steps:
+        times: list[float] = []
+        trial = load_config("tiny", assignments=[*settings, f"run.max_steps={CALIBRATION_STEPS}"])
+        run_pretrain(trial, dataset, run.with_name("trial"), report=lambda each: times.append(each.seconds))
+        steps = int(seconds * 0.92 / float(np.mean(times[2:])))  # the rest goes to validation and sheets
     config = load_config("tiny", assignments=[*settings, f"run.max_steps={steps}"])
 
     def report(metrics) -> None:  # noqa: ANN001
@@ -84,40 +117,74 @@ def train(dataset: Path, run: Path, seconds: float, settings: list[str]) -> floa
     return time.perf_counter() - began_s
 
 
-def probe(dataset: Path, run: Path, out: Path) -> dict[str, dict[str, float]]:
-    """Balanced accuracy of the region, by weights and pooling."""
-    config = load_config("tiny")
-    torch.manual_seed(1)
-    if not (out / "random").exists():
-        export_model(MaskedAutoencoder(config.model), out / "random", ExportFormat.SAFETENSORS)
-    regions = regions_of(dataset)
-    scores: dict[str, dict[str, float]] = {}
-    for name, weights in (("trained", run), ("random", out / "random")):
-        vectors = out / f"{name}.parquet"
-        if not vectors.exists():
-            embed(weights, dataset, vectors, EmbedConfig(precision=32, token_budget=6_144))
-        rows = [row for row in pq.read_table(vectors).to_pylist() if row["key"] in regions]
-        labels = np.array([regions[row["key"]][0] for row in rows])
-        fitted = np.array([regions[row["key"]][1] == "train" for row in rows])
-        scores[name] = {}
-        for pooling in ("cls", "mean"):
-            x = np.array([row[pooling] for row in rows])
-            model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=3_000, class_weight="balanced"))
-            model.fit(x[fitted], labels[fitted])
-            found = model.predict(x[~fitted])
-            scores[name][pooling] = float(balanced_accuracy_score(labels[~fitted], found))
-    return scores
-
-
-def regions_of(dataset: Path) -> dict[str, tuple[str, str]]:
-    """Region and split of each image, by key, without those whose region is not known."""
+def images_of(dataset: Path) -> Images:
+    """The images whose region is known."""
     with open_index(dataset) as index:
-        rows = index.execute("SELECT key, region, split FROM images WHERE region <> 'Unknown'").fetchall()
-    return {str(key).replace("-", ""): (region, split) for key, region, split in rows}
+        rows = index.execute(
+            "SELECT key, region, patient_key, split FROM images WHERE region <> 'Unknown' ORDER BY key"
+        ).fetchall()
+    keys, regions, patients, splits = zip(*rows, strict=True)
+    return Images(
+        keys=tuple(str(key).replace("-", "") for key in keys),
+        regions=np.array(regions),
+        patients=np.array([str(patient) for patient in patients]),
+        is_train=np.array(splits) == "train",
+    )
 
 
-def show(run: Path, seconds: float, scores: dict[str, dict[str, float]]) -> None:
-    """Print the table and the curve."""
+def probe(dataset: Path, run: Path, images: Images, out: Path) -> Iterable[Score]:
+    """The scores of the trained weights, then of random ones by resolution and seed."""
+    trained = json.loads((run / "config.json").read_text())["data"]["resolution"]
+    yield from scores_of(f"trained, {trained}", run, dataset, images, out / "trained.parquet", trained)
+    for resolution in dict.fromkeys(("1", trained)):
+        for seed in RANDOM_SEEDS:
+            weights = out / f"random-{seed}"
+            if not weights.exists():
+                torch.manual_seed(seed)
+                export_model(MaskedAutoencoder(describe_model(run)), weights, ExportFormat.SAFETENSORS)
+            vectors = out / f"random-{seed}-{resolution.replace('/', '-')}.parquet"
+            yield from scores_of(f"random, {resolution}", weights, dataset, images, vectors, resolution)
+
+
+def scores_of(
+    name: str, weights: Path, dataset: Path, images: Images, vectors: Path, resolution: str
+) -> Iterable[Score]:
+    """A score a pooling."""
+    if not vectors.exists():
+        embed(weights, dataset, vectors, EmbedConfig(precision=32, token_budget=6_144, resolution=resolution))
+    rows = {row["key"]: row for row in pq.read_table(vectors).to_pylist()}
+    fitted, patients = images.is_train, images.patients[images.is_train]
+    for pooling in POOLINGS:
+        values = np.array([rows[key][pooling] for key in images.keys])
+        x, y = values[fitted], images.regions[fitted]
+        strength = max(STRENGTHS, key=lambda each: accuracy_within(x, y, patients, each))
+        predicted = linear(strength).fit(x, y).predict(values[~fitted])
+        accuracy = balanced_accuracy(images.regions[~fitted], predicted)
+        yield Score(name=name, pooling=pooling, strength=strength, accuracy=accuracy, predicted=predicted)
+
+
+def accuracy_within(x: np.ndarray, y: np.ndarray, patients: np.ndarray, strength: float) -> float:
+    """Balanced accuracy of a strength of regularisation on patients left out in turn."""
+    predicted = np.empty_like(y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # regions of fewer images than parts
+        for fit, rest in StratifiedGroupKFold(5, shuffle=True, random_state=0).split(x, y, patients):
+            predicted[rest] = linear(strength).fit(x[fit], y[fit]).predict(x[rest])
+    return balanced_accuracy(y, predicted)
+
+
+def balanced_accuracy(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """The mean over the regions that there are of the share found."""
+    return float(np.mean([(predicted[truth == region] == region).mean() for region in np.unique(truth)]))
+
+
+def linear(strength: float):
+    """The probe."""
+    return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=3_000, class_weight="balanced"))
+
+
+def show_run(run: Path, seconds: float) -> None:
+    """Print what training took, and its curve."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     summary = json.loads((run / "summary.json").read_text())
     print(
@@ -129,12 +196,46 @@ def show(run: Path, seconds: float, scores: dict[str, dict[str, float]]) -> None
     tenth = max(1, len(lines) // 10)
     for end in range(tenth, len(lines) + 1, tenth):
         print(f"{end:5}  {np.mean([line['loss'] for line in lines[end - tenth : end]]):.5f}")
-    print("balanced accuracy of the region, other patients")
-    for pooling in ("cls", "mean"):
-        trained, random = scores["trained"][pooling], scores["random"][pooling]
-        print(f"{pooling:5} trained {trained:.1%}  random {random:.1%}  {100 * (trained - random):+.1f} points")
-    best = max(scores["trained"].values()) - max(scores["random"].values())
-    print(f"best pooling of each: {100 * best:+.1f} points")
+
+
+def show_scores(images: Images, scores: list[Score]) -> None:
+    """Print the table, and the best of each side with an interval over patients."""
+    print("balanced accuracy of the region, other patients (weights, resolution, pooling: mean of the draws)")
+    means: dict[tuple[str, str], float] = {}
+    for name, pooling in dict.fromkeys((score.name, score.pooling) for score in scores):
+        found = [score for score in scores if (score.name, score.pooling) == (name, pooling)]
+        means[name, pooling] = float(np.mean([score.accuracy for score in found]))
+        strengths = ", ".join(f"{score.strength:g}" for score in found)
+        print(f"{name:14} {pooling:5} {means[name, pooling]:.1%}  C {strengths}")
+    best = {
+        side: max((key for key in means if key[0].startswith(side)), key=means.get) for side in ("trained", "random")
+    }
+    low, high = interval(images, scores, best["trained"], best["random"])
+    gain = means[best["trained"]] - means[best["random"]]
+    print(f"best of each side: {100 * gain:+.1f} points, 95 % over patients {100 * low:+.1f} to {100 * high:+.1f}")
+
+
+def interval(images: Images, scores: list[Score], one: tuple[str, str], other: tuple[str, str]) -> tuple[float, float]:
+    """Of the difference of two rows of the table, by resampling the patients of the test images."""
+    truth, patients = images.regions[~images.is_train], images.patients[~images.is_train]
+    rows = [np.flatnonzero(patients == patient) for patient in np.unique(patients)]
+    rng = np.random.default_rng(0)
+    differences: list[float] = []
+    for _ in range(RESAMPLES):
+        chosen = np.concatenate([rows[index] for index in rng.integers(0, len(rows), len(rows))])
+        means = [
+            np.mean(
+                [
+                    balanced_accuracy(truth[chosen], score.predicted[chosen])
+                    for score in scores
+                    if (score.name, score.pooling) == side
+                ]
+            )
+            for side in (one, other)
+        ]
+        differences.append(float(means[0] - means[1]))
+    low, high = np.quantile(differences, (0.025, 0.975))
+    return float(low), float(high)
 
 
 if __name__ == "__main__":
