@@ -77,18 +77,32 @@ def _show(found: "Sequence[Compared]", title: str, *, as_json: bool) -> None:
     from radio_cli.console import as_object, emit_json, print_table
 
     if as_json:
-        rates = [{**as_object(each.rate), "images_per_s": each.rate.images_per_s} for each in found]
-        ratios = [{"ratio": each.ratio, "yardstick": each.yardstick} for each in found]
-        emit_json([rate | ratio for rate, ratio in zip(rates, ratios, strict=True)])
+        emit_json([{**as_object(each.rate), **_ratios(each)} for each in found])
         return
     rows = [
         [
             each.rate.name,
             f"{each.rate.images_per_s:.1f}",
             f"{each.rate.mb_per_s:.0f}" if each.rate.bytes_read else "",
+            f"{each.rate.cpu_ms:.1f}" if each.rate.cpu_s else "",
             f"{each.ratio:.2f}" if each.ratio is not None else "",
+            f"{each.cpu_ratio:.2f}" if each.cpu_ratio is not None else "",
             each.yardstick,
         ]
         for each in found
     ]
-    print_table(title, ["way", "images/s", "MB/s", "ratio", "to"], rows)
+    print_table(title, ["way", "images/s", "MB/s", "CPU ms/image", "ratio", "of CPU", "to"], rows)
+    for rate in (each.rate for each in found[:1] if each.rate.link_cpu_s):
+        typer.echo(
+            f"The link itself took {1e3 * rate.link_cpu_s / rate.images:.1f} ms of CPU an image on this machine."
+        )
+
+
+def _ratios(each: "Compared") -> dict[str, object]:
+    return {
+        "images_per_s": each.rate.images_per_s,
+        "cpu_ms": each.rate.cpu_ms,
+        "ratio": each.ratio,
+        "cpu_ratio": each.cpu_ratio,
+        "yardstick": each.yardstick,
+    }

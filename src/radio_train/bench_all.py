@@ -179,6 +179,11 @@ def _compared(found: Sequence[Compared]) -> Iterator[Ratio]:
         theirs = f"{each.yardstick}: {other.images_per_s:.1f} images/s" if other else each.yardstick
         ours = f"{each.rate.images_per_s:.1f} images/s"
         yield _higher(f"{each.rate.name} / {each.yardstick}", each.ratio, ours, theirs)
+        if each.cpu_ratio is not None and other:
+            name = f"{each.rate.name} / {each.yardstick}, CPU"
+            yield _higher(
+                name, each.cpu_ratio, f"{each.rate.cpu_ms:.1f} ms an image", f"{other.cpu_ms:.1f} ms an image"
+            )
 
 
 def _tokens(bench: _Bench) -> Iterator[Ratio]:

@@ -6,14 +6,13 @@ Refuses a machine that cannot mount a throttled store, with a `UsageError`.
 All of one report is measured in one run, so that only the ratios count.
 """
 
-import itertools
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from radio_io.benchmarks.throttled_folder import throttled
+from radio_io.benchmarks.throttled_folder import Mounted, throttled
 from radio_io.benchmarks.yardsticks import (
     Rate,
     decode_alone,
@@ -31,15 +30,18 @@ from radio_io.loading.torch_loader import PackLoader
 TOKEN_BUDGET = 24_576
 PATCH_SIZE = 48
 MIN_READ_AHEAD = 16 << 20
+LEAD_PACKS = 8
+"""More than are in the making at once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Compared:
-    """A rate, and its ratio to the yardstick that is named."""
+    """A rate, and its ratio to the yardstick that is named; `cpu_ratio` the same for images a CPU second."""
 
     rate: Rate
     ratio: float | None = None
     yardstick: str = ""
+    cpu_ratio: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,10 +65,15 @@ def measure_loader(
     workers: int,
     epochs: int = 1,
     decoder: Decoder = Decoder.THREADS,
+    link: Mounted | None = None,
 ) -> Rate:
-    """Images of whole epochs, until the last pack is there; the trainer takes no time."""
+    """At least the images of so many epochs, while the loader runs; the trainer takes no time.
+
+    The clock starts once `LEAD_PACKS` have arrived, when the memory of packs is there and the queues are in the state
+    in which they are at the end. What came from the store is counted as it arrived, read ahead or not.
+    """
     largest = int(table.grids(PATCH_SIZE).prod(axis=1).max()) + 1
-    # What is read ahead at the end of the last epoch is not delivered: keep it small beside what is.
+    # What is read ahead at the end is not delivered: keep it small beside what is.
     ahead = max(MIN_READ_AHEAD, min(reading.read_ahead_bytes, int(table.sizes.sum()) // 4))
     config = LoaderConfig(
         patch_size=PATCH_SIZE,
@@ -76,22 +83,26 @@ def measure_loader(
         decoder=decoder,
         reading=replace(reading, read_ahead_bytes=ahead),
     )
-    began_s = time.perf_counter()
     with PackLoader(root, table, config, OrderState(seed=0)) as loader:
-        images, seconds = 0, 0.0
-        for pack in itertools.takewhile(lambda pack: pack.epoch < epochs, loader):
-            images += pack.num_images
-            seconds = time.perf_counter() - began_s
-        stored = int(table.sizes.sum()) * epochs
-        if reading.cache is not None:
-            stored -= int(stored * min(1.0, loader.counts.cached_images / max(1, images)))
-    return Rate(name=name, images=images, seconds=seconds, bytes_read=stored)
+        packs = iter(loader)
+        for _ in range(LEAD_PACKS):
+            next(packs)
+        images, stored = 0, loader.counts.store_bytes
+        link_s = link.cpu_s if link else 0.0
+        began_s, cpu_s = time.perf_counter(), time.process_time()
+        while images < epochs * len(table):
+            images += next(packs).num_images
+        seconds, cpu_s = time.perf_counter() - began_s, time.process_time() - cpu_s
+        stored = loader.counts.store_bytes - stored
+        link_s = link.cpu_s - link_s if link else 0.0
+    return Rate(name=name, images=images, seconds=seconds, bytes_read=stored, cpu_s=cpu_s, link_cpu_s=link_s)
 
 
 def measure_io(root: Path, files: Sequence[Path], settings: IoSettings) -> list[Compared]:
     """The throttled store: our first epoch and the cached ones, DICOM one by one, webdataset with PNG.
 
-    `files` are the DICOM files of `root`'s images, below one folder.
+    The link is a process on the same machine: `link_cpu_s` of the first rate says what it took from the cores, which a
+    real one would not. `files` are the DICOM files of `root`'s images, below one folder.
     """
     table = load_image_table(root, None, halvings=settings.halvings)
     bytes_per_s = settings.mbit_per_s * 1e6 / 8
@@ -101,7 +112,8 @@ def measure_io(root: Path, files: Sequence[Path], settings: IoSettings) -> list[
         for each, source in (("shards", root), ("dicom", _common_folder(files))):
             (work / "store" / each).symlink_to(source.absolute())
         link = throttled(work / "store", work / "mount", mbit_per_s=settings.mbit_per_s, latency_ms=settings.latency_ms)
-        with link as mount:
+        with link as mounted:
+            mount = mounted.path
             slow = ReadConfig(store=str(mount / "shards"), streams=settings.streams)
             cached = ReadConfig(store=str(mount / "shards"), streams=settings.streams, cache=work / "cache")
             first = measure_loader(
@@ -111,6 +123,7 @@ def measure_io(root: Path, files: Sequence[Path], settings: IoSettings) -> list[
                 reading=slow,
                 workers=settings.workers,
                 epochs=settings.epochs,
+                link=mounted,
             )
             measure_loader(root, table, name="filling", reading=cached, workers=settings.workers)
             later = measure_loader(
@@ -128,9 +141,7 @@ def measure_io(root: Path, files: Sequence[Path], settings: IoSettings) -> list[
             png = read_webdataset([mount / "png" / path.name for path in shards], workers=settings.workers)
     return [
         Compared(rate=first, ratio=first.mb_per_s * 1e6 / bytes_per_s, yardstick="bandwidth"),
-        Compared(rate=later, ratio=later.images_per_s / least.images_per_s, yardstick=least.name),
-        Compared(rate=first, ratio=first.images_per_s / one_by_one.images_per_s, yardstick=one_by_one.name),
-        Compared(rate=first, ratio=first.images_per_s / png.images_per_s, yardstick=png.name),
+        *(_beside(later, least), _beside(first, one_by_one), _beside(first, png)),
         *(Compared(rate=each) for each in (least, one_by_one, png)),
     ]
 
@@ -143,22 +154,22 @@ def measure_local(root: Path, *, workers: int, epochs: int = 4, with_webdataset:
     local = measure_loader(root, table, name=ours, reading=ReadConfig(), workers=workers, epochs=epochs)
     single = decode_alone(root, table, threads=1)
     least = decode_and_cut(root, table, patch=PATCH_SIZE, threads=workers, rounds=epochs)
-    found = [
-        Compared(
-            rate=local,
-            ratio=local.images_per_s / (workers * single.images_per_s),
-            yardstick=f"{workers} x {single.name}",
-        ),
-        Compared(rate=local, ratio=local.images_per_s / least.images_per_s, yardstick=least.name),
-    ]
-    yardsticks = [single, least]
+    cores = replace(single, name=f"{workers} x {single.name}", seconds=single.seconds / workers)
+    found = [_beside(local, cores), _beside(local, least)]
+    yardsticks = [cores, least]
     if with_webdataset:
         with tempfile.TemporaryDirectory(prefix="radio-bench-") as name:
             shards = write_png_shards(root, table, Path(name), threads=workers)
             png = read_webdataset(shards, workers=workers)
-        found.append(Compared(rate=local, ratio=local.images_per_s / png.images_per_s, yardstick=png.name))
+        found.append(_beside(local, png))
         yardsticks.append(png)
     return [*found, *(Compared(rate=each) for each in yardsticks)]
+
+
+def _beside(rate: Rate, yardstick: Rate) -> Compared:
+    cpu_ratio = yardstick.cpu_ms / rate.cpu_ms if yardstick.cpu_s and rate.cpu_s else None
+    ratio = rate.images_per_s / yardstick.images_per_s
+    return Compared(rate=rate, ratio=ratio, yardstick=yardstick.name, cpu_ratio=cpu_ratio)
 
 
 def _least_work(root: Path, table: ImageTable, settings: IoSettings) -> Rate:

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,22 @@ MOUNT_TIMEOUT_S = 20.0
 THREADS = 32
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mounted:
+    """Where the files are, and the process that carries them."""
+
+    path: Path
+    pid: int
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU seconds that the process has taken so far. Source: proc_pid_stat(5)."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @contextlib.contextmanager
-def throttled(source: Path, mount: Path, *, mbit_per_s: float, latency_ms: float) -> Generator[Path, None, None]:
+def throttled(source: Path, mount: Path, *, mbit_per_s: float, latency_ms: float) -> Generator[Mounted, None, None]:
     """`source` through a slow link, at `mount`, while the block runs.
 
     Raises:
@@ -45,7 +60,7 @@ def throttled(source: Path, mount: Path, *, mbit_per_s: float, latency_ms: float
     )
     try:
         _await_mount(mount, process)
-        yield mount
+        yield Mounted(path=mount, pid=process.pid)
     finally:
         subprocess.run(["fusermount3", "-u", "-z", str(mount)], check=False, capture_output=True)
         process.terminate()

@@ -26,6 +26,7 @@ VERSION = 1
 HEADER = struct.Struct("<4sHHIII")
 ZSTD_LEVEL = 1
 BIAS = np.uint16(128)
+BLOCK_ROWS = 32
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,17 +69,33 @@ class FastCodec:
             raise CodecError(f"image in codec fast: payload is not what its header says ({error})") from None
         if len(decoded) != planes.size:
             raise CodecError(f"image in codec fast: {len(decoded)} bytes in the payload, expected {planes.size}")
-        both = np.empty((num_pixels, 2), np.uint8)
-        both[:, 1], both[:, 0] = planes[:num_pixels], planes[num_pixels:]
-        pixels = both.view("<u2").astype(np.uint16, copy=False).reshape(rows, columns)
+        high, low = planes.reshape(2, rows, columns)
+        pixels = np.multiply(high, 256, dtype=np.uint16)
+        pixels += low
         pixels -= BIAS
-        for row in range(1, rows):  # twice as fast as np.add.accumulate over the first axis (numpy 2.4)
-            np.add(pixels[row], pixels[row - 1], out=pixels[row])
+        _accumulate(pixels)
         return pixels
 
     def level_sizes(self, encoded: bytes) -> tuple[int, ...]:
         """All the bytes: there is one resolution."""
         return (len(encoded),)
+
+
+def _accumulate(pixels: NDArray[np.uint16]) -> None:
+    """Running sums down the columns, in place.
+
+    First within blocks of rows, all blocks at once, then from block to block: some hundred calls an image instead of
+    one a row, since threads that decode side by side take turns at calls. np.add.accumulate takes 7 times as long and
+    imagecodecs.delta_decode 3 times (numpy 2.4, imagecodecs 2026.3.6).
+    """
+    whole = len(pixels) // BLOCK_ROWS * BLOCK_ROWS
+    blocks = pixels[:whole].reshape(-1, BLOCK_ROWS, pixels.shape[1])
+    for row in range(1, BLOCK_ROWS):
+        np.add(blocks[:, row], blocks[:, row - 1], out=blocks[:, row])
+    for block in range(1, len(blocks)):
+        np.add(blocks[block], blocks[block - 1, -1], out=blocks[block])
+    for row in range(max(1, whole), len(pixels)):
+        np.add(pixels[row], pixels[row - 1], out=pixels[row])
 
 
 def _parse_header(encoded: bytes) -> tuple[int, int, int]:

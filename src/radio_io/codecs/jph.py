@@ -27,7 +27,10 @@ BOX_SIZE = len(SIGNATURE) + len(FILE_TYPE) + 8 + 22 + 15 + 8
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Codestream:
-    """A codestream in pieces: `segments` of the main header with their markers, and whole tile-parts, by resolution."""
+    """A codestream in pieces: `segments` of the main header with their markers, and whole tile-parts, by resolution.
+
+    The tile-parts are views of the bytes they were found in: most images are decoded without a look at them.
+    """
 
     segments: tuple[bytes, ...]
     parts: tuple[memoryview, ...]

@@ -29,7 +29,7 @@ from radio_io.loading.bad_images import BadImage, Quarantine
 from radio_io.loading.batch import Decoder, LoaderConfig, Pack
 from radio_io.loading.cache import ImageCache, open_cache
 from radio_io.loading.dali_assemble import DaliAssembler, without_on_device
-from radio_io.loading.memory import PackMemory
+from radio_io.loading.memory import PackMemory, keep_freed_memory
 from radio_io.loading.order import OrderState, steps_per_epoch
 from radio_io.loading.packing import visible_patches
 from radio_io.loading.plan import PackJob, StepPlan, pack_jobs, pack_slots, plan_step
@@ -147,6 +147,7 @@ class PackLoader:
         return replace(reading, read_ahead_bytes=min(reading.read_ahead_bytes, max(wanted, LEAST_READ_AHEAD)))
 
     def _produce(self) -> None:
+        keep_freed_memory()
         workers = self._config.workers or len(os.sched_getaffinity(0))
         jobs = pack_jobs(self._table, self._start, self._config, rank=self._rank, world_size=self._world_size)
         pool = ThreadPoolExecutor(workers, thread_name_prefix="radio-decode")

@@ -34,8 +34,8 @@ def test_on_the_cpu_model_and_decoding_take_turns():
 @pytest.mark.slow
 def test_a_slow_link_is_found_and_forecast(built, tmp_path):
     try:
-        with throttled(built.root, tmp_path / "mount", mbit_per_s=40, latency_ms=2) as mount:
-            config = load_config("tiny", assignments=[f"reading.store='{mount}'"])
+        with throttled(built.root, tmp_path / "mount", mbit_per_s=40, latency_ms=2) as mounted:
+            config = load_config("tiny", assignments=[f"reading.store='{mounted.path}'"])
             found = diagnose(config, built.root, selection=SMALL, with_model=False, verify=True, probe_s=1.0)
     except UsageError as error:
         pytest.skip(f"no FUSE here: {error}")
