@@ -3,7 +3,8 @@
 Comes in: a shard's id, an offset, a size. Goes out: that many bytes, or fewer where the shard ends before. Refuses what
 stays unreadable after `ATTEMPTS`, with the `OSError` of the last one.
 
-A transient fault (`ESTALE`, `EIO`, `ETIMEDOUT`, `EAGAIN`, a broken connection) is met by opening the file anew.
+A transient fault in a folder (`ESTALE`, `EIO`, `ETIMEDOUT`, `EAGAIN`) is met by opening the file anew; objects are
+asked for again by `ObjectStore`.
 """
 
 import errno
@@ -14,11 +15,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from radio_io.errors import UsageError
 from radio_io.layout import TAR_SUFFIX, DatasetLayout, check_shard_id
-from radio_io.object_store import require_no_secret
+from radio_io.object_store import open_object_store
 from radio_io.remote_dataset import origin_of
 
 TRANSIENT = frozenset(
@@ -69,7 +69,7 @@ def open_store(root: Path, url: str | None = None, *, pause_s: float = FIRST_PAU
         url = origin.url if origin is not None else None
     if url is None or "://" not in url:
         return LocalStore(Path(url) if url else root, pause_s=pause_s)
-    return RemoteStore(url, pause_s=pause_s)
+    return RemoteStore(url)
 
 
 def with_retries(read: Callable[[], bytes], again: Callable[[], None], *, pause_s: float = FIRST_PAUSE_S) -> bytes:
@@ -189,31 +189,16 @@ class _OpenFile:
 
 
 class RemoteStore:
-    """Shards below an fsspec URL, read by ranged requests."""
+    """Shards below an fsspec URL, read by ranged requests; `ObjectStore` retries them."""
 
-    def __init__(self, url: str, *, pause_s: float = FIRST_PAUSE_S) -> None:
-        require_no_secret(url)
-        try:
-            import fsspec
-
-            self._files: Any = fsspec.core.url_to_fs(url)
-        except (ImportError, ValueError) as error:
-            raise UsageError(f"cannot open {url}: {error}; for s3:// install: pip install 'radio[s3]'") from None
-        self._pause_s = pause_s
+    def __init__(self, url: str) -> None:
+        self._url = url.rstrip("/")
+        self._objects = open_object_store(url)
 
     def read(self, shard_id: str, offset: int, size: int) -> bytes:
         """Bytes of a shard, see `ShardStore`."""
-        return with_retries(lambda: self._read(shard_id, offset, size), lambda: None, pause_s=self._pause_s)
+        check_shard_id(shard_id)
+        return self._objects.read(f"{self._url}/{shard_id}{TAR_SUFFIX}", offset, size)
 
     def close(self) -> None:
         """Nothing is kept open."""
-
-    def _read(self, shard_id: str, offset: int, size: int) -> bytes:
-        check_shard_id(shard_id)
-        files, root = self._files
-        try:
-            return bytes(files.cat_file(f"{root}/{shard_id}{TAR_SUFFIX}", start=offset, end=offset + size))
-        except OSError:
-            raise
-        except Exception as error:  # noqa: BLE001 - each fsspec backend has errors of its own
-            raise OSError(errno.EREMOTEIO, f"the object store answered {type(error).__name__}") from None
