@@ -105,11 +105,12 @@ def measure_io(root: Path, files: Sequence[Path], settings: IoSettings) -> list[
     real one would not. `files` are the DICOM files of `root`'s images, below one folder.
     """
     table = load_image_table(root, None, halvings=settings.halvings)
+    folder = _common_folder(files)
     bytes_per_s = settings.mbit_per_s * 1e6 / 8
     with tempfile.TemporaryDirectory(prefix="radio-bench-") as name:
         work = Path(name)
         shards = write_png_shards(root, load_image_table(root, None), work / "store" / "png", threads=settings.workers)
-        for each, source in (("shards", root), ("dicom", _common_folder(files))):
+        for each, source in (("shards", root), ("dicom", folder)):
             (work / "store" / each).symlink_to(source.absolute())
         link = throttled(work / "store", work / "mount", mbit_per_s=settings.mbit_per_s, latency_ms=settings.latency_ms)
         with link as mounted:
@@ -136,7 +137,7 @@ def measure_io(root: Path, files: Sequence[Path], settings: IoSettings) -> list[
             )
             least = _least_work(root, table, settings)
             one_by_one = read_dicom_files(
-                [mount / "dicom" / path.relative_to(_common_folder(files)) for path in files], threads=settings.streams
+                [mount / "dicom" / path.absolute().relative_to(folder) for path in files], threads=settings.streams
             )
             png = read_webdataset([mount / "png" / path.name for path in shards], workers=settings.workers)
     return [

@@ -82,17 +82,19 @@ class ImageCache:
         """The bytes of an image, checked, or None."""
         path = self._path(row)
         try:
-            content = path.read_bytes()
-            os.utime(path)
+            with path.open("rb", buffering=0) as file:  # no copy of an image's bytes
+                header, data = file.read(HEADER.size), file.read(int(self._table.sizes[row]))
+                is_whole = not file.read(1)
+                os.utime(file.fileno())
+                size = os.fstat(file.fileno()).st_size
         except OSError:
             self._count(misses=1)
             return None
-        data = self._checked(content, row)
-        if data is None:
+        if not (is_whole and self._is_right(header, data, row)):
             self._count(damaged=1)
-            self._remove(path, len(content))
-        else:
-            self._count(hits=1)
+            self._remove(path, size)
+            return None
+        self._count(hits=1)
         return data
 
     def put(self, row: int, data: bytes) -> bool:
@@ -126,14 +128,13 @@ class ImageCache:
         key = self._table.key(row)
         return self._own / key[:2] / f"{key}{self._suffix}"
 
-    def _checked(self, content: bytes, row: int) -> bytes | None:
-        if len(content) < HEADER.size or len(content) != HEADER.size + int(self._table.sizes[row]):
-            return None
-        magic, version, halvings, crc32, size = HEADER.unpack_from(content)
-        data = content[HEADER.size :]
+    def _is_right(self, header: bytes, data: bytes, row: int) -> bool:
+        if len(header) < HEADER.size or len(data) != self._table.sizes[row]:
+            return False
+        magic, version, halvings, crc32, size = HEADER.unpack(header)
         fits = (magic, version, halvings, size) == (MAGIC, VERSION, self._table.halvings, len(data))
         known = not self._table.has_crc32 or crc32 == self._table.crc32[row]
-        return data if fits and known and crc32_of(data) == crc32 else None
+        return fits and known and crc32_of(data) == crc32
 
     def _reserve(self, temp: Path, size: int) -> bool:
         """Count `size` bytes and make the file that will hold them, so that whoever lists the folder counts it."""
