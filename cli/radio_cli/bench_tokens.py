@@ -18,6 +18,7 @@ def tokens(
     ] = False,
     budget: Annotated[int, typer.Option("--budget", min=2, help="Tokens of a pack.")] = 24_576,
     step_images: Annotated[int, typer.Option("--step-images", min=1, help="Images of a step.")] = 1_024,
+    ranks: Annotated[int, typer.Option("--ranks", min=1, help="GPUs that share the packs of a step.")] = 1,
     where: Annotated[str | None, typer.Option("--where", help="Only images that this predicate selects.")] = None,
     dataset: DatasetOption = None,
     as_json: JsonOption = False,
@@ -30,7 +31,7 @@ def tokens(
     from radio_train.token_table import compare_batching, thesis_sizes
 
     heights, widths = thesis_sizes() if thesis else image_sizes(dataset_root(dataset), where=where)
-    costs = compare_batching(heights, widths, MaeConfig(), token_budget=budget, step_images=step_images)
+    costs = compare_batching(heights, widths, MaeConfig(), token_budget=budget, step_images=step_images, ranks=ranks)
     if as_json:
         emit_json({"images": len(heights), "costs": [as_object(cost) for cost in costs]})
         return
@@ -48,4 +49,5 @@ def tokens(
     columns = ["batching", "input tokens", "processed", "FLOP, training", "compute", "empty"]
     print_table(f"One epoch of {len(heights):,} images, ViT-MAE-B, patch 48", columns, rows)
     packed = next(cost for cost in costs if cost.waste_in_full_packs is not None)
-    typer.echo(f"packs: {packed.waste:.2%} empty with the last pack of each step of {step_images:,} images")
+    whose = "one rank" if ranks == 1 else f"{ranks} ranks"
+    typer.echo(f"packs: {packed.waste:.2%} empty with the ends of steps of {step_images:,} images, for {whose}")

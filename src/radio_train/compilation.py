@@ -1,10 +1,11 @@
-"""The compiled model, and the promise that it is compiled once.
+"""The compiled model, and the promise that it is compiled for two shapes at most.
 
 Comes in: a model and the batch policy. Goes out: a callable that gives a pack's loss. Refuses to go on where torch
-compiles more graphs than the policy needs: one for `packed` (one static shape), two for `bins` (torch makes a second
-one, with symbolic sizes, when it meets the second shape). Compiling again and again is how hours get lost unnoticed.
+compiles more graphs than the policy needs: two for `packed` (the static shapes of packs and of the small packs at the
+end of a step), two for `bins` (torch makes a second one, with symbolic sizes, when it meets the second shape).
+Compiling again and again is how hours get lost unnoticed.
 
-On CUDA the graph is recorded once and replayed (`reduce-overhead`), so Python is not in the way.
+On CUDA each graph is recorded once and replayed (`reduce-overhead`), so Python is not in the way.
 """
 
 from typing import Any
@@ -18,7 +19,7 @@ from radio_io.loading.batch import BatchPolicy
 from radio_train.model.mae import MaskedAutoencoder
 from radio_train.model.masking import MaskedPack
 
-GRAPHS = {BatchPolicy.PACKED: 1, BatchPolicy.BINS: 2}
+GRAPHS = {BatchPolicy.PACKED: 2, BatchPolicy.BINS: 2}
 
 
 class CompiledModel:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from radio_io.loading.packing import pack_step
+from radio_io.loading.packing import pack_for_ranks, share_packs
 from radio_io.loading.plan import TYPICAL_LEAST_TOKENS
 from radio_io.sharding.suggest import THESIS_CUTOFFS, size_histogram, suggest_cutoffs
 from radio_io.synth.sizes import LARGEST, REGIONS, draw_size, region_counts
@@ -29,7 +29,7 @@ class BatchingCost:
     """One way of batching; ratios are to padding to the patch only.
 
     `waste` is the share of computed tokens that hold no patch of an image and no CLS; of packs, `waste_in_full_packs`
-    leaves the last pack of each step apart, which holds what is left of a step.
+    leaves the end of each step apart: its last full pack and the small ones.
     """
 
     batching: str
@@ -59,9 +59,13 @@ def compare_batching(
     *,
     token_budget: int = 24_576,
     step_images: int = 1_024,
+    ranks: int = 1,
     seed: int = 0,
 ) -> list[BatchingCost]:
-    """The cost of an epoch by minimal padding, packed, in the thesis's and the best 36 bins, and at a fixed size."""
+    """The cost of an epoch by minimal padding, packed, in the thesis's and the best 36 bins, and at a fixed size.
+
+    Packs are those of all ranks, with the ones that keep them in step.
+    """
     patch = model.patch_size
     grids = -(-np.stack([heights, widths], axis=1) // patch)
     patches = grids.prod(axis=1)
@@ -70,7 +74,7 @@ def compare_batching(
     histogram = size_histogram(heights, widths, patch=patch)
     costs = [
         _cost("padded to the patch", patches, patches, model),
-        _packed(patches, model, token_budget, step_images, seed),
+        _packed(patches, model, token_budget, step_images, ranks, seed),
         _cost("36 bins of the thesis", thesis, patches, model),
     ]
     if min((histogram.counts.sum(axis).astype(bool).sum() for axis in (0, 1)), default=0) >= len(THESIS_CUTOFFS):
@@ -95,27 +99,37 @@ def _cost(name: str, computed: NDArray[np.int64], patches: NDArray[np.int64], mo
     )
 
 
-def _packed(patches: NDArray[np.int64], model: MaeConfig, budget: int, step_images: int, seed: int) -> BatchingCost:
+def _packed(
+    patches: NDArray[np.int64], model: MaeConfig, budget: int, step_images: int, ranks: int, seed: int
+) -> BatchingCost:
     order = np.random.default_rng(seed).permutation(len(patches))
     most = max(1, budget // TYPICAL_LEAST_TOKENS)
     empty: list[int] = []
-    empty_of_full = full = 0
+    empty_of_full = full = computed = 0
     for start in range(0, len(order), step_images):
         counts = patches[order[start : start + step_images]] + 1
-        rests = [budget - int(counts[pack.images].sum()) for pack in pack_step(counts, budget, most)]
+        packs = share_packs(pack_for_ranks(counts, budget, most, ranks), ranks)
+        rests = [pack.tokens - int(counts[pack.images].sum()) for pack in packs]
+        whole = sum(pack.tokens == budget and len(pack.images) > 0 for pack in packs) - 1
         empty.extend(rests)
-        empty_of_full, full = empty_of_full + sum(rests[:-1]), full + len(rests) - 1
+        computed += sum(pack.tokens for pack in packs)
+        empty_of_full, full = empty_of_full + sum(rests[:whole]), full + whole
     unused = np.array(empty, np.int64)
     return BatchingCost(
         batching=f"packed into {budget:,}",
         tokens=int(patches.sum() + unused.sum()),
         token_ratio=1.0,
         # Empty rows are computed on in segments no longer than an image of the base grid.
-        flops=_flops(patches, model) + _flops(np.minimum(unused, model.base_grid**2), model),
+        flops=_flops(patches, model) + _flops(_segments(unused, model.base_grid**2), model),
         flops_ratio=1.0,
-        waste=float(unused.sum()) / (len(unused) * budget),
+        waste=float(unused.sum()) / computed,
         waste_in_full_packs=empty_of_full / (full * budget) if full else 0.0,
     )
+
+
+def _segments(unused: NDArray[np.int64], longest: int) -> NDArray[np.int64]:
+    """Empty rows as the model computes on them."""
+    return np.concatenate([np.full(int((unused // longest).sum()), longest), unused % longest])
 
 
 def _flops(patches: NDArray[np.int64], model: MaeConfig) -> float:

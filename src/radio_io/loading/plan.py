@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from radio_io.loading.batch import BatchPolicy, LoaderConfig
 from radio_io.loading.order import OrderState, orders
-from radio_io.loading.packing import PlannedPack, bin_step, pack_step, share_packs, visible_patches
+from radio_io.loading.packing import PlannedPack, bin_step, pack_for_ranks, share_packs, visible_patches
 from radio_io.loading.table import ImageTable, Rows
 
 TYPICAL_LEAST_TOKENS = 64
@@ -47,7 +47,7 @@ def plan_step(
             if pack.grid is not None:
                 patches[pack.images] = pack.grid[0] * pack.grid[1]
     else:
-        packs = pack_step(patches + 1, config.token_budget, max_images)
+        packs = pack_for_ranks(patches + 1, config.token_budget, max_images, world_size)
     masked = int((patches - visible_patches(patches, config.mask_ratio)).sum())
     shared = tuple(share_packs(packs, world_size))
     return StepPlan(state=state, rows=rows, packs=shared, tokens=int(patches.sum()) + len(rows), masked=masked)
@@ -89,15 +89,16 @@ def pack_jobs(
         plan = plan_step(table, rows, state, config, max_images=most, world_size=world_size)
         own = plan.packs[rank::world_size]
         for index, planned in enumerate(own):
-            yield _job(table, plan, planned, index, len(own), config.patch_size, most)
+            yield _job(table, plan, planned, index, len(own), config)
 
 
 def _job(
-    table: ImageTable, plan: StepPlan, planned: PlannedPack, index: int, packs: int, patch_size: int, most: int
+    table: ImageTable, plan: StepPlan, planned: PlannedPack, index: int, packs: int, config: LoaderConfig
 ) -> PackJob:
+    patch_size, most, budget = config.patch_size, pack_slots(config), config.token_budget
     rows = plan.rows[planned.images]
     if planned.grid is None:
-        grids, slots = table.grids_of(rows, patch_size), most
+        grids, slots = table.grids_of(rows, patch_size), max(1, most * planned.tokens // budget)
     else:
         grids = np.tile(np.array(planned.grid, np.int32), (len(rows), 1))
         slots = max(1, planned.tokens // (planned.grid[0] * planned.grid[1]))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radio_io.errors import UsageError
-from radio_io.loading.packing import bin_step, pack_step, share_packs
+from radio_io.loading.packing import SMALL_SHARE, bin_step, pack_for_ranks, pack_step, share_packs
 
 
 @settings(max_examples=200, deadline=None)
@@ -16,6 +16,30 @@ def test_holds_every_image_once_within_the_budget(tokens, budget, max_images):
     packs = pack_step(counts, budget, max_images)
     assert sorted(np.concatenate([pack.images for pack in packs]).tolist()) == list(range(len(tokens)))
     assert all(counts[pack.images].sum() <= budget and len(pack.images) <= max_images for pack in packs)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.integers(2, 400), min_size=1, max_size=80),
+    st.integers(400, 4_000),
+    st.integers(1, 12),
+    st.integers(1, 8),
+)
+def test_ranks_share_full_and_small_packs(tokens, budget, max_images, ranks):
+    counts = np.array(tokens)
+    packs = share_packs(pack_for_ranks(counts, budget, max_images, ranks), ranks)
+    assert sorted(np.concatenate([pack.images for pack in packs]).tolist()) == list(range(len(tokens)))
+    most = {budget: max_images, budget // SMALL_SHARE: max(1, max_images // SMALL_SHARE)}
+    assert all(counts[pack.images].sum() <= pack.tokens and len(pack.images) <= most[pack.tokens] for pack in packs)
+    for start in range(0, len(packs), ranks):
+        assert len({pack.tokens for pack in packs[start : start + ranks]}) == 1  # all ranks on the same shape
+    whole = share_packs(pack_step(counts, budget, max_images), ranks)
+    assert sum(pack.tokens for pack in packs) <= sum(pack.tokens for pack in whole)
+
+
+def test_an_image_larger_than_a_small_pack_ends_its_step_in_full_packs():
+    packs = pack_for_ranks(np.array([90, 90, 30]), 100, 8, ranks=1)
+    assert [pack.tokens for pack in packs] == [100, 100, 100]
 
 
 @settings(max_examples=100, deadline=None)

@@ -57,11 +57,13 @@ def test_fifty_packings_are_one_graph():
     assert forward.graphs == 1
 
 
-def test_another_shape_stops_the_run():
+def test_small_packs_are_a_second_graph_and_another_shape_stops_the_run():
     model, forward = compiled(BatchPolicy.PACKED)
-    step(forward, model, random_pack(1))
-    with pytest.raises(TrainingError, match="compiled 2 graphs, expected at most 1 with"):
-        step(forward, model, random_pack(1, tokens=170))
+    for tokens in (160, 170, 160, 170):
+        step(forward, model, random_pack(1, tokens=tokens))
+    assert forward.graphs == 2
+    with pytest.raises(TrainingError, match="compiled 3 graphs, expected at most 2 with"):
+        step(forward, model, random_pack(1, tokens=180))
 
 
 def test_thirty_six_bins_are_two_graphs_at_most():
