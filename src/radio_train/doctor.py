@@ -134,9 +134,19 @@ def forecast(reading: float, decoding: float, model: float | None, *, model_on_c
     return Forecast(images_per_s=overall, loader_images_per_s=loader, data_wait=wait, limited_by=limited_by)
 
 
+def decode_sample(images: int) -> list[int]:
+    """Rows spread over the whole table: it is sorted by bin, so that its first images are its smallest ones.
+
+    Example:
+        >>> decode_sample(100)[:4], decode_sample(2)
+        ([0, 2, 4, 6], [0, 1])
+    """
+    count = min(images, DECODE_IMAGES)
+    return [number * images // count for number in range(count)]
+
+
 def _decoding(dataset: Path, table: ImageTable, config: PretrainConfig, workers: int) -> float:
-    rows = slice(0, DECODE_IMAGES)
-    some = table.part(range(*rows.indices(len(table))))
+    some = table.part(decode_sample(len(table)))
     return decode_and_cut(dataset, some, patch=config.model.patch_size, threads=workers, rounds=2).images_per_s
 
 

@@ -5,12 +5,13 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from radio_io.benchmarks.throttled_folder import throttled
 from radio_io.errors import UsageError
 from radio_train.config import load_config
-from radio_train.doctor import diagnose, forecast
+from radio_train.doctor import decode_sample, diagnose, forecast
 from radio_train.run_folder import Selection
 
 SMALL = Selection(where="rows <= 600 and columns <= 600")
@@ -29,6 +30,14 @@ def test_the_slowest_stage_limits(rates, limited_by, rate):
 def test_on_the_cpu_model_and_decoding_take_turns():
     found = forecast(10_000, 100, 100, model_on_cpu=True)
     assert (found.limited_by, found.images_per_s) == ("model", pytest.approx(50))
+
+
+def test_decoding_is_timed_on_images_of_all_sizes():
+    for images in (1, 47, 48, 49, 1000, 650_000):
+        rows = decode_sample(images)
+        assert len(rows) == len(set(rows)) == min(images, 48)
+        assert rows[-1] >= images - 1 - images // 48
+        assert max(np.diff(rows, append=images)) <= images // 48 + 1
 
 
 @pytest.mark.slow
