@@ -13,7 +13,7 @@ help:
 	@echo "make test-all  all tests: kills, fuzz, compilation, ranks (under an hour)"
 	@echo "make check     format, lint and types"
 	@echo "make docs      docs/commands.md anew, from the help of the commands"
-	@echo "make tools     Chromium, FUSE (Debian, as root) and timm, for tests and benchmarks that are skipped without them"
+	@echo "make tools     Chromium, FUSE (Debian, as root), timm and litdata, for tests and benchmarks that are skipped without them"
 	@echo "make clean     remove what the other targets made"
 
 install: $(STAMP)
@@ -51,7 +51,7 @@ tools: $(STAMP)
 	sh tests/browser/install_chromium.sh
 	apt-get install -y -qq --no-install-recommends fuse3
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt timm
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt timm litdata
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist .pytest_cache .ruff_cache .hypothesis

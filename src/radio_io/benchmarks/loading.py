@@ -17,8 +17,11 @@ from radio_io.benchmarks.yardsticks import (
     Rate,
     decode_alone,
     decode_and_cut,
+    has_litdata,
     read_dicom_files,
+    read_litdata,
     read_webdataset,
+    write_litdata,
     write_png_shards,
 )
 from radio_io.loading.batch import Decoder, LoaderConfig
@@ -148,7 +151,7 @@ def measure_io(root: Path, files: Sequence[Path], settings: IoSettings) -> list[
 
 
 def measure_local(root: Path, *, workers: int, epochs: int = 4, with_webdataset: bool = True) -> list[Compared]:
-    """Warm local shards: our packs beside the decoder alone and webdataset with PNG."""
+    """Warm local shards: our packs beside the decoder alone, webdataset with PNG, and litdata where it is installed."""
     table = load_image_table(root, None)
     ours = "radio, local shards"
     measure_loader(root, table, name="warming", reading=ReadConfig(), workers=workers)
@@ -161,9 +164,12 @@ def measure_local(root: Path, *, workers: int, epochs: int = 4, with_webdataset:
     if with_webdataset:
         with tempfile.TemporaryDirectory(prefix="radio-bench-") as name:
             shards = write_png_shards(root, table, Path(name), threads=workers)
-            png = read_webdataset(shards, workers=workers)
-        found.append(_beside(local, png))
-        yardsticks.append(png)
+            others = [read_webdataset(shards, workers=workers)]
+            if has_litdata():
+                write_litdata(root, table, Path(name) / "litdata", threads=workers)
+                others.append(read_litdata(Path(name) / "litdata", workers=workers))
+        found.extend(_beside(local, other) for other in others)
+        yardsticks.extend(others)
     return [*found, *(Compared(rate=each) for each in yardsticks)]
 
 

@@ -3,14 +3,15 @@
 Comes in: files or shards. Goes out: images and seconds. Refuses nothing: these are measured as their users run them.
 
 - DICOM files one by one, as the thesis read them: pydicom with pylibjpeg, on threads.
-- webdataset with PNG of 16 bits in a torch DataLoader, on processes.
+- webdataset, and litdata where it is installed, with PNG of 16 bits in a torch DataLoader, on processes.
 - The decoder alone on bytes in memory: what no loader can exceed.
 """
 
 import importlib
+import importlib.util
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ from radio_io.sharding.write import END_OF_ARCHIVE, tar_member
 
 PNG_LEVEL = 6
 PNG_SHARD_IMAGES = 40
+LITDATA_CHUNK_BYTES = 64 << 20
 LEAD_ITEMS = 4
 
 
@@ -83,22 +85,39 @@ def read_dicom_files(files: Sequence[Path], *, threads: int) -> Rate:
 def write_png_shards(root: Path, table: ImageTable, folder: Path, *, threads: int) -> list[Path]:
     """The images of a table as a webdataset of 16-bit PNG would hold them."""
     folder.mkdir(parents=True, exist_ok=True)
+    paths: list[Path] = []
+    members: list[bytes] = []
+    for row, data in enumerate(_png_images(root, table, threads=threads)):
+        members.append(tar_member(f"{table.key(row)}.png", data))
+        if len(members) == PNG_SHARD_IMAGES or row == len(table) - 1:
+            paths.append(folder / f"{len(paths):06}.tar")
+            paths[-1].write_bytes(b"".join([*members, END_OF_ARCHIVE]))
+            members = []
+    return paths
+
+
+def write_litdata(root: Path, table: ImageTable, folder: Path, *, threads: int) -> None:
+    """The images of a table as litdata would hold them: chunks of 16-bit PNG."""
+    writers: Any = importlib.import_module("litdata.streaming.writer")
+    folder.mkdir(parents=True, exist_ok=True)
+    writer = writers.BinaryWriter(str(folder), chunk_bytes=LITDATA_CHUNK_BYTES)
+    for row, data in enumerate(_png_images(root, table, threads=threads)):
+        writer[row] = {"png": data}
+    writer.done()
+    writer.merge(num_workers=1)
+
+
+def _png_images(root: Path, table: ImageTable, *, threads: int) -> Iterator[bytes]:
+    """Each image as PNG of 16 bits, a few at a time."""
     encoded = encoded_images(root, table)
     codec = get_codec(table.codec)
 
     def png(row: int) -> bytes:
         return bytes(imagecodecs.png_encode(codec.decode(encoded[row]), level=PNG_LEVEL))
 
-    paths: list[Path] = []
     with ThreadPoolExecutor(threads) as pool:
         for start in range(0, len(table), PNG_SHARD_IMAGES):
-            rows = range(start, min(start + PNG_SHARD_IMAGES, len(table)))
-            members = [
-                tar_member(f"{table.key(row)}.png", data) for row, data in zip(rows, pool.map(png, rows), strict=True)
-            ]
-            paths.append(folder / f"{len(paths):06}.tar")
-            paths[-1].write_bytes(b"".join([*members, END_OF_ARCHIVE]))
-    return paths
+            yield from pool.map(png, range(start, min(start + PNG_SHARD_IMAGES, len(table))))
 
 
 def read_webdataset(shards: Sequence[Path], *, workers: int) -> Rate:
@@ -108,12 +127,29 @@ def read_webdataset(shards: Sequence[Path], *, workers: int) -> Rate:
     dataset = wds.WebDataset([str(path) for path in shards], shardshuffle=False, empty_check=False).map(_decode_png)
     processes = min(workers, len(shards))
     loader = data.DataLoader(dataset, batch_size=None, num_workers=processes, multiprocessing_context="fork")
+    return _from_first("webdataset + PNG16", loader, _size(shards))
+
+
+def has_litdata() -> bool:
+    """Whether litdata is installed: `make tools` does that."""
+    return importlib.util.find_spec("litdata") is not None
+
+
+def read_litdata(folder: Path, *, workers: int) -> Rate:
+    """Litdata in a DataLoader, from the first image on."""
+    lit: Any = importlib.import_module("litdata")
+    data: Any = importlib.import_module("torch.utils.data")
+    dataset = lit.StreamingDataset(str(folder), shuffle=False, transform=_decode_png)
+    loader = data.DataLoader(dataset, batch_size=None, num_workers=workers, multiprocessing_context="fork")
+    return _from_first("litdata + PNG16", loader, _size(folder.glob("*.bin")))
+
+
+def _from_first(name: str, loader: Iterable[object], bytes_read: int) -> Rate:
     images, began_s = 0, time.perf_counter()
     for images, _ in enumerate(loader):
         if not images:
             began_s = time.perf_counter()
-    seconds = time.perf_counter() - began_s
-    return Rate(name="webdataset + PNG16", images=images, seconds=seconds, bytes_read=_size(shards))
+    return Rate(name=name, images=images, seconds=time.perf_counter() - began_s, bytes_read=bytes_read)
 
 
 def decode_alone(root: Path, table: ImageTable, *, threads: int, rounds: int = 1) -> Rate:
