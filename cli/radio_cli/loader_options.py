@@ -22,15 +22,30 @@ CacheSizeOption = Annotated[
     str | None, typer.Option("--cache-size", help="What the cache may hold, such as 800GB.  [default: 100GB]")
 ]
 
+DropBackgroundOption = Annotated[
+    bool,
+    typer.Option(
+        "--drop-background",
+        help="Leave out patches of one value or nearly (data.background_permille); counted at the first use.",
+    ),
+]
+
 
 def loader_assignments(
-    *, resolution: str | None, scale: str | None, max_bad: int | None, cache: Path | None, cache_size: str | None
+    *,
+    resolution: str | None,
+    scale: str | None,
+    max_bad: int | None,
+    cache: Path | None,
+    cache_size: str | None,
+    drop_background: bool = False,
 ) -> list[str]:
     """The options that were given, as assignments to a configuration."""
     values = {
         "data.resolution": resolution and f'"{resolution}"',
         "data.scale": scale and f'"{scale}"',
         "data.max_bad": max_bad,
+        "data.drop_background": "true" if drop_background else None,
         "reading.cache": cache and f"'{cache.absolute()}'",
         "reading.cache_size": cache_size and f'"{cache_size}"',
     }

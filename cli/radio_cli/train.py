@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
-from radio_cli import evaluate, finetune, probe, train_sweep
+from radio_cli import evaluate, finetune, probe, train_background, train_sweep
 from radio_cli.loader_options import (
     CacheOption,
     CacheSizeOption,
+    DropBackgroundOption,
     MaxBadOption,
     ResolutionOption,
     ScaleOption,
@@ -18,6 +19,7 @@ from radio_cli.options import DatasetOption, DryRunOption, JsonOption
 
 app = typer.Typer(help="Pre-train a masked autoencoder and look at it.", no_args_is_help=True)
 train_sweep.register(app)
+train_background.register(app)
 finetune.register(app)
 evaluate.register(app)
 probe.register(app)
@@ -62,12 +64,13 @@ def pretrain(
     max_bad: MaxBadOption = None,
     cache: CacheOption = None,
     cache_size: CacheSizeOption = None,
+    drop_background: DropBackgroundOption = False,
     dataset: DatasetOption = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Pre-train a masked autoencoder on a dataset's shards, at full resolution and without padding."""
-    from radio_cli.console import note
+    from radio_cli.console import ConsoleProgress, note
     from radio_cli.project import readable_dataset
     from radio_cli.train_output import StepLine, read_keys, show_summary
     from radio_train.config import load_config
@@ -75,7 +78,14 @@ def pretrain(
     from radio_train.pretrain import run_pretrain
     from radio_train.run_folder import Selection, load_table
 
-    given = loader_assignments(resolution=resolution, scale=scale, max_bad=max_bad, cache=cache, cache_size=cache_size)
+    given = loader_assignments(
+        resolution=resolution,
+        scale=scale,
+        max_bad=max_bad,
+        cache=cache,
+        cache_size=cache_size,
+        drop_background=drop_background,
+    )
     shared = [f'run.parallel="{parallel}"'] if parallel is not None else []
     config = load_config(preset, config_file, [*given, *shared, *(assignments or ())])
     folder = run or Path("runs") / preset
@@ -96,6 +106,7 @@ def pretrain(
         init=init,
         report=line,
         note=line.note,
+        progress=ConsoleProgress(quiet=as_json),
     )
     if ranks_of_environment().is_first:
         show_summary(summary, as_json=as_json)

@@ -39,7 +39,8 @@ class StepLine:
         text = (
             f"step {metrics.step + 1}/{metrics.total_steps}  epoch {metrics.epoch}  loss {metrics.loss:.4f}  "
             f"{metrics.images_per_s:.1f} images/s  {metrics.tokens_per_s:,.0f} tokens/s  "
-            f"data wait {metrics.data_wait:.1%}  MFU {metrics.mfu:.1%}  {format_duration(left_s)} left"
+            f"data wait {metrics.data_wait:.1%}  MFU {metrics.mfu:.1%}{_dropped(metrics)}  "
+            f"{format_duration(left_s)} left"
         )
         typer.echo(f"\r\033[K{text}" if self._live else text, nl=last or not self._live, err=True)
 
@@ -47,6 +48,11 @@ class StepLine:
         """Print a remark on a line of its own."""
         if not self._quiet:
             typer.echo(f"\r\033[K{text}" if self._live else text, err=True)
+
+
+def _dropped(metrics: "StepMetrics") -> str:
+    share = metrics.dropped / max(1, metrics.tokens + metrics.dropped)
+    return f"  background {share:.1%} dropped" if metrics.dropped else ""
 
 
 def show_summary(summary: "PretrainSummary", *, as_json: bool) -> None:
@@ -61,6 +67,8 @@ def show_summary(summary: "PretrainSummary", *, as_json: bool) -> None:
         f"waited for data {summary.data_wait:.1%} of the time, MFU {summary.mfu:.1%}, "
         f"{format_duration(summary.elapsed_s)}, run in {summary.run}"
     )
+    if summary.dropped:
+        typer.echo(f"dropping background saved {summary.dropped:.1%} of the tokens")
     if summary.stopped_early:
         note(f"stopped early; go on with the same command and --resume --run {summary.run}")
 

@@ -22,7 +22,8 @@ class DataConfig:
     """Which images, and how they are batched.
 
     `policy` is packed or bins, `scale` percentile or bits, `resolution` 1, 1/2, 1/4 or 1/8; `workers` 0 takes one
-    decoding thread a core.
+    decoding thread a core. `drop_background` leaves out patches whose span is at most `background_permille` thousandths
+    of the values that become 0 to 1.
     """
 
     policy: str = "packed"
@@ -30,6 +31,8 @@ class DataConfig:
     step_images: int = 1_024
     scale: str = "percentile"
     resolution: str = "1"
+    drop_background: bool = False
+    background_permille: int = 20
     workers: int = 0
     max_bad: int = 100
 
@@ -216,5 +219,18 @@ def _check(config: PretrainConfig) -> None:
             "run.compile=true makes one graph of the whole model, which run.parallel=fsdp gathers block by block; "
             "leave one of them out"
         )
+    _check_background(config)
     if not 0 <= config.run.ema < 1:
         raise ConfigError(f"run.ema is {config.run.ema}; expected at least 0 and less than 1, such as 0.999")
+
+
+def _check_background(config: PretrainConfig) -> None:
+    data = config.data
+    if not 0 <= data.background_permille < 1000:
+        raise ConfigError(f"data.background_permille is {data.background_permille}; expected 0 to 999, such as 20")
+    if data.drop_background and data.policy != "packed":
+        raise ConfigError(
+            f"data.drop_background=true needs data.policy=packed: with {data.policy} all images of a pack have one size"
+        )
+    if data.drop_background and config.reading.decoder != "threads":
+        raise ConfigError(f"data.drop_background=true needs reading.decoder=threads, found {config.reading.decoder}")

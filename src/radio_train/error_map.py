@@ -18,7 +18,7 @@ from radio_train.config import PretrainConfig
 from radio_train.model.mae import MaskedAutoencoder
 from radio_train.model.masking import mask_pack
 from radio_train.run_folder import Selection
-from radio_train.shown_images import masked_places, patches_of, picture, shown_packs, write_png
+from radio_train.shown_images import masked_places, on_grid, patches_of, picture, shown_packs, write_png
 
 MASKS = 8
 """At a mask ratio of 75 %, one patch in 65,000 is then never hidden."""
@@ -64,7 +64,7 @@ def patch_errors(
 ) -> list[Grid]:
     """Of each image of a pack, the mean squared error of each patch, [patch rows, patch columns].
 
-    A patch that no mask hid has the mean of the image.
+    A patch that no mask hid has the mean of the image, one of dropped background 0.
     """
     device = next(model.parameters()).device
     was_training = model.training
@@ -85,7 +85,7 @@ def patch_errors(
     for image, (total, count) in enumerate(zip(sums, counts, strict=True)):
         mean = total.sum() / max(1.0, count.sum())
         values = np.where(count > 0, total / np.maximum(count, 1), mean)
-        found.append(values.reshape(int(pack.grids[image, 0]), int(pack.grids[image, 1])))
+        found.append(on_grid(values, pack, image))
     return found
 
 

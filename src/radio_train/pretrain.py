@@ -16,6 +16,8 @@ import torch
 from radio_io import atomic
 from radio_io.dataset_file import read_dataset_file
 from radio_io.loading.order import OrderState
+from radio_io.progress import Progress
+from radio_train.background import prepare_background
 from radio_train.checkpoint import TrainState, checkpoints, load_checkpoint, read_tensors
 from radio_train.config import PretrainConfig
 from radio_train.distributed import Ranks, joined_ranks
@@ -26,7 +28,7 @@ from radio_train.optimizer import make_optimizer
 from radio_train.reconstruct import reconstruction_sheet
 from radio_train.resume import order_to_resume, require_same
 from radio_train.run_folder import Selection, load_table, prepare_run
-from radio_train.run_log import RunLog, RunSums, StepMetrics
+from radio_train.run_log import RunLog, RunSums, StepMetrics, dropped_share
 from radio_train.sharded import is_sharded, shard_model
 from radio_train.tensorboard import EventFile
 from radio_train.trainer import Outcome, Trainer, TrainJob
@@ -37,7 +39,7 @@ SHEET_IMAGES = 4
 
 @dataclass(kw_only=True, slots=True)
 class PretrainSummary:
-    """What came of a run."""
+    """What came of a run; `dropped` is the share of tokens that dropping background saved."""
 
     run: str
     steps: int
@@ -49,6 +51,7 @@ class PretrainSummary:
     images_per_s: float
     data_wait: float
     mfu: float
+    dropped: float
     ranks: int
     bad_images: int
     elapsed_s: float
@@ -66,6 +69,7 @@ def run_pretrain(
     init: Path | None = None,
     report: Callable[[StepMetrics], None] = lambda metrics: None,
     note: Callable[[str], None] = lambda text: None,
+    progress: Progress | None = None,
 ) -> PretrainSummary:
     """Train until the epochs or `run.max_steps` are over, or a signal asks to stop.
 
@@ -79,6 +83,7 @@ def run_pretrain(
         init: Weights to begin with: a run, an export, a file.
         report: Gets the metrics of each step.
         note: Gets remarks.
+        progress: Shows how background is counted, at the first use of `data.drop_background`.
 
     Returns:
         The summary; losses and rates are those of the log, which the first rank alone has.
@@ -101,6 +106,7 @@ def run_pretrain(
         going_on = checkpoints(run)[-1] if resume and checkpoints(run) else None
         if going_on is not None:  # before anything in the folder changes
             start = order_to_resume(require_same(going_on, start, allow), start, len(table))
+        table = prepare_background(config, dataset, chosen, table, ranks, progress=progress, note=note)
         if ranks.is_first:
             prepare_run(config, run, dataset, chosen, resume=resume)
         ranks.wait()
@@ -191,6 +197,7 @@ def _summary(run: Path, log: RunLog | None, trainer: Trainer, outcome: Outcome) 
         images_per_s=sums.images / seconds,
         data_wait=sums.wait_s / seconds,
         mfu=sums.busy_s / seconds,
+        dropped=dropped_share(sums.tokens, sums.dropped),
         ranks=trainer.ranks.world_size,
         bad_images=outcome.bad_images,
         elapsed_s=outcome.elapsed_s,

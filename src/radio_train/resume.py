@@ -8,13 +8,14 @@ What may always change, since it changes nothing but speed, memory or what comes
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
 from radio_io.errors import TrainingError, UsageError
 from radio_io.loading.order import OrderState, steps_per_epoch
 from radio_train.checkpoint import TrainState, train_state
+from radio_train.config import PretrainConfig
 
 KINDS = ("dataset", "images", "data", "model")
 """What `allow` may name: another dataset id; other selected images; settings of `data`; settings of `model` that leave
@@ -63,7 +64,9 @@ def _differences(found: TrainState, wanted: TrainState) -> list[tuple[str, str]]
         if old != new:
             different.append((kind, f"{name} was {old}, now {new}"))
     for section, free in _FREE.items():
-        old, new = _section(found.config, section), _section(wanted.config, section)
+        # What an older checkpoint does not name was as the default.
+        old = asdict(getattr(PretrainConfig(), section)) | _section(found.config, section)
+        new = _section(wanted.config, section)
         for name in old.keys() & new.keys() - set(free):
             if old[name] != new[name]:
                 kind = "weights" if section == "model" and name not in _SAME_WEIGHTS else section

@@ -58,6 +58,7 @@ def loader_config(config: PretrainConfig, *, shuffle: bool = True, quarantine: P
         mask_ratio=config.model.mask_ratio,
         scale=ScaleMode(config.data.scale),
         halvings=RESOLUTIONS[config.data.resolution],
+        background_permille=config.data.background_permille,
         decoder=Decoder(config.reading.decoder),
         workers=config.data.workers or None,
         max_bad=config.data.max_bad,

@@ -15,9 +15,10 @@ from radio_io import atomic
 class StepMetrics:
     """One optimizer update.
 
-    `step` counts from 0 over the run, `epoch_step` in the epoch. `images`, `tokens` and rates are those of all ranks.
-    `data_wait` is a share of `seconds`, `mfu` the model FLOPs utilisation. `images_digest` is the sum of the keys of
-    the step's images: equal digests mean equal images, whatever the ranks and packs.
+    `step` counts from 0 over the run, `epoch_step` in the epoch. `images`, `tokens` and rates are those of all ranks,
+    `dropped` the tokens of background that were left out. `data_wait` is a share of `seconds`, `mfu` the model FLOPs
+    utilisation. `images_digest` is the sum of the keys of the step's images: equal digests mean equal images, whatever
+    the ranks and packs.
     """
 
     step: int
@@ -36,6 +37,7 @@ class StepMetrics:
     mfu: float = 0.0
     ranks: int = 1
     images_digest: str = ""
+    dropped: int = 0
 
 
 @dataclass(kw_only=True, slots=True)
@@ -43,11 +45,23 @@ class RunSums:
     """All steps of a run together; `busy_s` are the seconds that the device would need at its peak."""
 
     images: int = 0
+    tokens: int = 0
+    dropped: int = 0
     seconds: float = 0.0
     wait_s: float = 0.0
     busy_s: float = 0.0
     first_loss: float | None = None
     last_loss: float | None = None
+
+
+def dropped_share(tokens: int, dropped: int) -> float:
+    """The share of all tokens that dropping background saved.
+
+    Example:
+        >>> dropped_share(60, 40)
+        0.4
+    """
+    return dropped / max(1, tokens + dropped)
 
 
 class RunLog:
@@ -84,6 +98,8 @@ class RunLog:
         sums.first_loss = metrics.loss if sums.first_loss is None else sums.first_loss
         sums.last_loss = metrics.loss
         sums.images += metrics.images
+        sums.tokens += metrics.tokens
+        sums.dropped += metrics.dropped
         sums.seconds += metrics.seconds
         sums.wait_s += metrics.data_wait * metrics.seconds
         sums.busy_s += metrics.mfu * metrics.seconds

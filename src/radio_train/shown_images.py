@@ -6,6 +6,7 @@ of predictions, pictures. Refuses a dataset without images.
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -13,9 +14,10 @@ from numpy.typing import NDArray
 
 from radio_io import atomic
 from radio_io.errors import DatasetError
-from radio_io.loading.order import OrderState
+from radio_io.loading.order import OrderState, images_of_step
 from radio_io.loading.table import ImageTable
 from radio_io.loading.torch_loader import PackLoader, TensorPack
+from radio_train.background import without_background_now
 from radio_train.config import PretrainConfig
 from radio_train.model.masking import MaskedPack
 from radio_train.run_folder import Selection, load_table, loader_config
@@ -37,7 +39,8 @@ def shown_packs(
 
 
 def _packs(config: PretrainConfig, dataset: Path, table: ImageTable, order: OrderState) -> Iterator[TensorPack]:
-    with PackLoader(dataset, table, loader_config(config), order) as loader:
+    shown = without_background_now(config, dataset, table, images_of_step(table, order))
+    with PackLoader(dataset, shown, loader_config(config), order) as loader:
         for pack in loader:
             yield pack
             if pack.is_last_of_step:
@@ -60,11 +63,20 @@ def patches_of(pack: TensorPack, image: int) -> NDArray[np.float32]:
     return np.clip((pack.patches[start:end].numpy().astype(np.float32) - low) / (high - low), 0, 1)
 
 
+def on_grid(values: NDArray[Any], pack: TensorPack, image: int) -> NDArray[Any]:
+    """[patch rows, patch columns, ...]: [patches, ...] of an image at their places, 0 where background was dropped."""
+    places = pack.positions[int(pack.offsets[image]) : int(pack.offsets[image + 1])].numpy()
+    whole = np.zeros((*pack.grids[image].tolist(), *values.shape[1:]), values.dtype)
+    whole[places[:, 0], places[:, 1]] = values
+    return whole
+
+
 def picture(patches: NDArray[np.float32], pack: TensorPack, image: int) -> NDArray[np.float32]:
-    """[rows, columns]: the patches of an image at their places, with its padding."""
-    height, width = int(pack.grids[image, 0]), int(pack.grids[image, 1])
+    """[rows, columns]: the patches of an image at their places, with its padding; 0 where background was dropped."""
     patch = round(patches.shape[1] ** 0.5)
-    cells = patches.reshape(height, width, patch, patch).transpose(0, 2, 1, 3)
+    whole = on_grid(patches, pack, image)
+    height, width = whole.shape[:2]
+    cells = whole.reshape(height, width, patch, patch).transpose(0, 2, 1, 3)
     return cells.reshape(height * patch, width * patch)
 
 

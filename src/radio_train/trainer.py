@@ -32,7 +32,7 @@ from radio_train.distributed import GradientBuffer, Ranks, whole_tensors
 from radio_train.ema import AveragedWeights
 from radio_train.model.flops import pretraining_flops
 from radio_train.model.mae import MaskedAutoencoder
-from radio_train.model.masking import mask_pack
+from radio_train.model.masking import mask_pack, patch_counts
 from radio_train.optimizer import learning_rate
 from radio_train.precision import autocast, on_device
 from radio_train.run_folder import QUARANTINE_NAME, Selection, loader_config
@@ -176,10 +176,7 @@ class Trainer:
         sums.images += pack.num_images
         sums.units += loss_units(pack, self.config)
         sums.keys = (sums.keys + sum(int(key[:12], 16) for key in pack.keys)) % DIGEST_MODULUS
-        sums.flops += sum(
-            pretraining_flops(self.config.model, patches)
-            for patches in pack.grids[: pack.num_images].prod(dim=1).tolist()
-        )
+        sums.flops += sum(pretraining_flops(self.config.model, patches) for patches in patch_counts(pack))
         if self.device.type == "cuda":
             self._working = torch.cuda.Event()
             self._working.record()
@@ -214,6 +211,7 @@ class Trainer:
             grad_norm=norm,
             images=int(images),
             tokens=pack.step_tokens,
+            dropped=pack.step_dropped,
             seconds=seconds,
             images_per_s=images / seconds,
             tokens_per_s=pack.step_tokens / seconds,
@@ -281,8 +279,7 @@ def longest_image(table: ImageTable, config: PretrainConfig) -> int:
     In bins that of the largest bin.
     """
     patch = config.model.patch_size
+    every = np.arange(len(table))
     if config.data.policy == BatchPolicy.BINS:
-        grids = table.bin_grids_of(np.arange(len(table)), patch)
-    else:
-        grids = table.grids(patch)
-    return int(grids.astype(np.int64).prod(axis=1).max()) + 1
+        return int(table.bin_grids_of(every, patch).astype(np.int64).prod(axis=1).max()) + 1
+    return int(table.patches_of(every, patch).max()) + 1

@@ -6,11 +6,13 @@ selection has no validation image.
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from radio_io.errors import DatasetError
 from radio_io.loading.order import OrderState
 from radio_io.loading.torch_loader import PackLoader, TensorPack
+from radio_train.background import without_background
 from radio_train.config import PretrainConfig
 from radio_train.distributed import Ranks
 from radio_train.model.mae import MaskedAutoencoder
@@ -32,6 +34,7 @@ def validation_loss(
     except DatasetError:
         return None
     order = OrderState(seed=0, step_images=min(len(table), config.run.validation_images))
+    table = without_background(config, dataset, table, np.arange(order.step_images))
     loading = loader_config(config, shuffle=False)
     loss, found, planned = 0.0, 0, 0
     model.eval()

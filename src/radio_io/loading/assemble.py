@@ -18,10 +18,10 @@ from radio_io.loading.batch import LoaderConfig
 from radio_io.loading.pack_images import (
     BadImageError,
     PackArrays,
-    cut_into,
     decode_image,
     describe_pack,
     image_scale,
+    put_image,
     without,
 )
 from radio_io.loading.plan import PackJob
@@ -91,10 +91,8 @@ class Assembler:
             self._quarantine.record(row, job.plan.state, used)
         if used is None or pixels is None:
             return None
-        out = arrays.patches[job.starts[place] : job.starts[place + 1]]
-        height, width = job.grids[place].tolist()
-        cut_into(pixels, (height, width), self._config.patch_size, out)
-        arrays.scale[place] = image_scale(self._table, used, self._config)
+        scale = image_scale(self._table, used, self._config)
+        put_image(arrays, job, place, pixels, scale, self._config.patch_size)
         return used
 
     def _stand_in(self, job: PackJob, row: int) -> tuple[int | None, NDArray[np.uint16] | None]:

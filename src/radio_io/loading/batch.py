@@ -72,6 +72,8 @@ class LoaderConfig:
         shuffle: False gives the images in the order of the dataset (validation, embedding).
         mask_ratio: Share of an image's patches that is masked; only `Pack.step_masked` depends on it.
         scale: Which pixel values become 0 and 1.
+        background_permille: What span of a patch, in thousandths of the range that becomes 0 to 1, is background;
+            it only matters to counting (see `background_counts`).
         halvings: How often each side is halved by reading only the front of each image (`--resolution 1/4` is 2).
         decoder: What decodes.
         workers: Decoding threads; None takes one a core that this process may use.
@@ -88,6 +90,7 @@ class LoaderConfig:
     shuffle: bool = True
     mask_ratio: float = 0.75
     scale: ScaleMode = ScaleMode.PERCENTILE
+    background_permille: int = 20
     halvings: int = 0
     decoder: Decoder = Decoder.THREADS
     workers: int | None = None
@@ -110,6 +113,8 @@ class LoaderConfig:
             raise UsageError(
                 f"found halvings={self.halvings}, expected 0 to 3; --resolution takes {', '.join(RESOLUTIONS)}"
             )
+        if not 0 <= self.background_permille < 1000:
+            raise UsageError(f"found background_permille={self.background_permille}, expected 0 to 999")
         if not 0 <= self.mask_ratio < 1:
             raise UsageError(f"found mask_ratio={self.mask_ratio}, expected at least 0 and less than 1")
 
@@ -128,8 +133,9 @@ class Pack(Generic[ArrayT]):
 
     Attributes:
         patches: [T, patch_size ** 2] uint16. A row is a patch, its pixels row by row, 0 the air side. One image
-            after another, patches row by row; images are padded with 0 at the bottom and on the right. The rows
-            after the last image are 0. (CLS tokens count towards T, so at least `num_images` rows stay free.)
+            after another, patches row by row, without those of background where these are dropped; images are padded
+            with 0 at the bottom and on the right. The rows after the last image are 0. (CLS tokens count towards T, so
+            at least `num_images` rows stay free.)
         positions: [T, 2] int32, (patch row, patch column) of each row.
         grids: [S, 2] int32, (patch rows, patch columns) of each image; 0 beyond `num_images`.
         offsets: [S + 1] int32, first row of each image; the last one repeats.
@@ -144,6 +150,7 @@ class Pack(Generic[ArrayT]):
         step_images: Images of this step over all ranks (the last step of an epoch may have fewer than the others).
         step_tokens: Tokens of this step over all ranks: patches and one CLS token an image, without empty rows.
         step_masked: Masked patches of this step over all ranks, the sum of `n - int(n * (1 - mask_ratio))`.
+        step_dropped: Patches of background of this step over all ranks that are in no pack.
         is_last_of_step: Whether the optimizer updates after it.
         wait_s: How long the consumer waited for it.
     """
@@ -164,6 +171,7 @@ class Pack(Generic[ArrayT]):
     step_masked: int
     is_last_of_step: bool
     wait_s: float = 0.0
+    step_dropped: int = 0
 
     def __repr__(self) -> str:
         rows, pixels = self.patches.shape

@@ -28,7 +28,9 @@ from numpy.typing import NDArray
 
 from radio_io import atomic
 from radio_io.checksum import crc32_of
+from radio_io.dataset_file import read_dataset_file
 from radio_io.errors import StorageError
+from radio_io.loading.reading import ReadConfig
 from radio_io.loading.table import ImageTable
 
 HEADER = struct.Struct("<4sHHII")
@@ -246,3 +248,14 @@ def open_cache(folder: Path, limit_bytes: int, table: ImageTable, *, dataset_id:
         return ImageCache(folder, limit_bytes, table, dataset_id=dataset_id)
     except OSError as error:
         raise StorageError(f"cannot use {folder} as a cache: {error.strerror}; name another folder") from None
+
+
+def cache_of(root: Path, table: ImageTable, reading: ReadConfig) -> ImageCache | None:
+    """The cache that the reading of a dataset asks for, if any.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    if reading.cache is None:
+        return None
+    return open_cache(reading.cache, reading.cache_bytes, table, dataset_id=read_dataset_file(root).dataset_id)

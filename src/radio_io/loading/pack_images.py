@@ -16,6 +16,7 @@ from radio_io.checksum import crc32_of
 from radio_io.codecs.htj2k import HTJ2K
 from radio_io.codecs.registry import get_codec
 from radio_io.errors import RadioError
+from radio_io.loading.background import patch_spans, richest
 from radio_io.loading.batch import LoaderConfig, ScaleMode
 from radio_io.loading.plan import PackJob
 from radio_io.loading.table import ImageTable
@@ -77,7 +78,10 @@ def decode_image(table: ImageTable, row: int, encoded: bytes | OSError) -> NDArr
 
 
 def describe_pack(job: PackJob, patches: NDArray[np.uint16]) -> PackArrays:
-    """The arrays of a pack before its images are there: `patches` is [tokens, pixels], its last rows become 0."""
+    """The arrays of a pack before its images are there: `patches` is [tokens, pixels], its last rows become 0.
+
+    Positions of an image of which patches are dropped come with its pixels, see `put_image`.
+    """
     count, end = len(job.rows), int(job.starts[-1])
     arrays = PackArrays(
         patches=patches,
@@ -89,7 +93,9 @@ def describe_pack(job: PackJob, patches: NDArray[np.uint16]) -> PackArrays:
     arrays.grids[:count] = job.grids
     arrays.offsets[: count + 1] = job.starts
     for number, (height, width) in enumerate(job.grids.tolist()):
-        arrays.positions[job.starts[number] : job.starts[number + 1]] = _places(height, width)
+        rows = slice(int(job.starts[number]), int(job.starts[number + 1]))
+        if rows.stop - rows.start == height * width:
+            arrays.positions[rows] = _places(height, width)
     patches[end:] = 0
     return arrays
 
@@ -100,6 +106,23 @@ def image_scale(table: ImageTable, row: int, config: LoaderConfig) -> tuple[floa
         return 0.0, float((1 << int(table.bits[row])) - 1)
     low, high = float(table.low[row]), float(table.high[row])
     return (low, high) if high > low else (low, low + 1)
+
+
+def put_image(
+    arrays: PackArrays, job: PackJob, place: int, pixels: NDArray[np.uint16], scale: tuple[float, float], patch: int
+) -> None:
+    """Write an image into its rows of a pack: all its patches, or the richest where the pack has fewer rows for it."""
+    rows = slice(int(job.starts[place]), int(job.starts[place + 1]))
+    height, width = job.grids[place].tolist()
+    arrays.scale[place] = scale
+    if rows.stop - rows.start == height * width:
+        cut_into(pixels, (height, width), patch, arrays.patches[rows])
+        return
+    kept = richest(patch_spans(pixels, scale, patch), rows.stop - rows.start)
+    every = np.empty((height * width, patch * patch), np.uint16)
+    cut_into(pixels, (height, width), patch, every)
+    arrays.patches[rows] = every[kept]
+    arrays.positions[rows] = _places(height, width)[kept]
 
 
 def cut_into(pixels: NDArray[np.uint16], grid: tuple[int, int], patch: int, out: NDArray[np.uint16]) -> None:

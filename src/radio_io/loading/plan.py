@@ -29,6 +29,8 @@ class StepPlan:
     packs: tuple[PlannedPack, ...]
     tokens: int
     masked: int
+    dropped: int = 0
+    """Patches of background that are left out."""
 
 
 def plan_step(
@@ -40,7 +42,8 @@ def plan_step(
         UsageError: An image is larger than the token budget.
     """
     grids = table.grids_of(rows, config.patch_size)
-    patches = grids[:, 0].astype(np.int64) * grids[:, 1]
+    patches = table.patches_of(rows, config.patch_size)
+    dropped = int(grids.astype(np.int64).prod(axis=1).sum() - patches.sum())
     if config.policy is BatchPolicy.BINS:
         packs = bin_step(grids, table.bin_grids_of(rows, config.patch_size), config.token_budget)
         for pack in packs:
@@ -50,15 +53,16 @@ def plan_step(
         packs = pack_for_ranks(patches + 1, config.token_budget, max_images, world_size)
     masked = int((patches - visible_patches(patches, config.mask_ratio)).sum())
     shared = tuple(share_packs(packs, world_size))
-    return StepPlan(state=state, rows=rows, packs=shared, tokens=int(patches.sum()) + len(rows), masked=masked)
+    tokens = int(patches.sum()) + len(rows)
+    return StepPlan(state=state, rows=rows, packs=shared, tokens=tokens, masked=masked, dropped=dropped)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PackJob:
     """One pack of this rank, before its images are read.
 
-    `grids` is [images, 2], what each image is padded to in patches; `starts` [images + 1] its rows in the pack; `slots`
-    the images that the shape has room for.
+    `grids` is [images, 2], what each image is padded to in patches; `starts` [images + 1] its rows in the pack, fewer
+    than its grid has where background is dropped; `slots` the images that the shape has room for.
     """
 
     plan: StepPlan
@@ -99,11 +103,13 @@ def _job(
     rows = plan.rows[planned.images]
     if planned.grid is None:
         grids, slots = table.grids_of(rows, patch_size), max(1, most * planned.tokens // budget)
+        patches = table.patches_of(rows, patch_size)
     else:
         grids = np.tile(np.array(planned.grid, np.int32), (len(rows), 1))
         slots = max(1, planned.tokens // (planned.grid[0] * planned.grid[1]))
+        patches = grids.astype(np.int64).prod(axis=1)
     starts = np.zeros(len(rows) + 1, np.int64)
-    np.cumsum(grids[:, 0].astype(np.int64) * grids[:, 1], out=starts[1:])
+    np.cumsum(patches, out=starts[1:])
     return PackJob(
         plan=plan,
         index=index,

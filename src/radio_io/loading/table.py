@@ -33,7 +33,7 @@ class ImageTable:
         shards: [n] int32, position in `shard_ids`.
         offsets: [n] int64, first byte of the encoded image in its shard.
         sizes: [n] uint32, bytes to read: the whole image, or its front for a lower resolution.
-        crc32: [n] uint32, of the bytes to read; 0 where it is not known (see `has_crc32`).
+        crc32: [n] uint32, of the whole encoded image.
         rows: [n] uint16, pixels, at full resolution.
         columns: [n] uint16.
         bin_heights: [n] uint16, pixels, of the image's bin.
@@ -43,9 +43,10 @@ class ImageTable:
         high: [n] uint16, 99.5th percentile.
         full_size_bytes: Bytes of all these images at full resolution.
         halvings: How often each side is halved when an image is read.
-        has_crc32: Whether `crc32` holds.
+        has_crc32: Whether `crc32` is that of the bytes to read, which are the whole image then.
         shard_ids: `train/h1536w2304/000012`, sorted.
         codec: Name of the codec of all these images.
+        kept: [n] int32, patches of each image that are no background; None where all patches are kept.
     """
 
     keys: NDArray[np.uint8]
@@ -65,6 +66,7 @@ class ImageTable:
     has_crc32: bool
     shard_ids: tuple[str, ...]
     codec: str
+    kept: NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return len(self.shards)
@@ -88,6 +90,12 @@ class ImageTable:
     def grids_of(self, rows: Rows, patch_size: int) -> NDArray[np.int32]:
         """[images, 2]: the same of some rows."""
         return self._in_patches(self.rows[rows], self.columns[rows], patch_size)
+
+    def patches_of(self, rows: Rows, patch_size: int) -> NDArray[np.int64]:
+        """[images]: how many patches of some rows go into packs."""
+        if self.kept is not None:
+            return self.kept[rows].astype(np.int64)
+        return self.grids_of(rows, patch_size).astype(np.int64).prod(axis=1)
 
     def bin_grids(self, patch_size: int) -> NDArray[np.int32]:
         """[n, 2]: patch rows and patch columns of each image's bin, the resolution considered."""
@@ -170,7 +178,7 @@ def _table(columns: dict[str, NDArray[Any]], halvings: int) -> ImageTable:
         shards=shards.astype(np.int32),
         offsets=columns["image_offset"].astype(np.int64),
         sizes=sizes.astype(np.uint32),
-        crc32=np.zeros(len(keys), np.uint32) if halvings else columns["image_crc32"].astype(np.uint32),
+        crc32=columns["image_crc32"].astype(np.uint32),
         rows=columns["rows"].astype(np.uint16),
         columns=columns["columns"].astype(np.uint16),
         bin_heights=columns["bin_height"].astype(np.uint16),

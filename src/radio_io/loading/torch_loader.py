@@ -23,11 +23,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from radio_io.dataset_file import read_dataset_file
+from radio_io.errors import UsageError
 from radio_io.loading.assemble import Assembler, PackInProgress
 from radio_io.loading.bad_images import BadImage, Quarantine
-from radio_io.loading.batch import Decoder, LoaderConfig, Pack
-from radio_io.loading.cache import ImageCache, open_cache
+from radio_io.loading.batch import BatchPolicy, Decoder, LoaderConfig, Pack
+from radio_io.loading.cache import cache_of
 from radio_io.loading.dali_assemble import DaliAssembler, without_on_device
 from radio_io.loading.memory import PackMemory, keep_freed_memory
 from radio_io.loading.order import OrderState, steps_per_epoch
@@ -57,13 +57,15 @@ class PackLoader:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
+        if table.kept is not None and not (config.policy is BatchPolicy.PACKED and config.decoder is Decoder.THREADS):
+            raise UsageError("background is dropped with policy packed and decoder threads only")
         self._table, self._config, self._start = table, config, state
         self._rank, self._world_size = rank, world_size
         self.max_images = pack_slots(config)
         self._quarantine = Quarantine(
             table, max_bad=config.max_bad, patch_size=config.patch_size, file=config.quarantine
         )
-        self.cache = _cache(root, table, config)
+        self.cache = cache_of(root, table, config.reading)
         self._store = open_store(root, config.reading.store, pause_s=config.reading.retry_pause_s)
         self._reader = ReadAhead(table, self._store, self._reading(), self.cache)
         self._queue: queue.Queue[PackInProgress | BaseException] = queue.Queue(maxsize=config.prefetch_packs)
@@ -208,16 +210,10 @@ class PackLoader:
             step_tokens=job.plan.tokens,
             step_masked=job.plan.masked,
             is_last_of_step=job.index == job.packs_in_step - 1,
+            step_dropped=job.plan.dropped,
         )
 
 
 def _tensor(array: NDArray[Any]) -> torch.Tensor:
     tensor = torch.from_numpy(array)
     return tensor.pin_memory() if torch.cuda.is_available() else tensor
-
-
-def _cache(root: Path, table: ImageTable, config: LoaderConfig) -> ImageCache | None:
-    reading = config.reading
-    if reading.cache is None:
-        return None
-    return open_cache(reading.cache, reading.cache_bytes, table, dataset_id=read_dataset_file(root).dataset_id)

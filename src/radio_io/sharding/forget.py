@@ -20,6 +20,7 @@ from radio_io.errors import DatasetError
 from radio_io.index.catalog import open_index
 from radio_io.labels.store import labels_folder, read_task, write_task
 from radio_io.layout import DatasetLayout
+from radio_io.loading.background_file import forget_counts
 from radio_io.privacy.tombstones import Tombstones, Withdrawal, read_tombstones, write_tombstones
 from radio_io.progress import NoProgress, Progress
 from radio_io.sharding.build import locked, publish_index
@@ -97,6 +98,7 @@ def finish_forget(layout: DatasetLayout, progress: Progress | None = None) -> No
         progress.advance()
     progress.finish()
     _forget_labels(layout)
+    forget_counts(layout.root, _present_keys(layout))
     # Texts of reports whose patients are not known any more: all go, reading the reports again makes new ones.
     for path in sorted(layout.report_samples.glob("*")):
         path.unlink()
@@ -154,9 +156,7 @@ def _forget_labels(layout: DatasetLayout) -> None:
     files = _label_files(layout)
     if not files:
         return
-    present = {
-        str(key) for path in layout.record_paths() for key in pq.read_table(path, columns=["key"])["key"].to_pylist()
-    }
+    present = _present_keys(layout)
     for path in files:
         labels = read_task(path)
         kept = {key: label for key, label in labels.items() if key in present}
@@ -165,6 +165,12 @@ def _forget_labels(layout: DatasetLayout) -> None:
             atomic.sync_folder(path.parent)
         elif len(kept) < len(labels):
             write_task(layout, path.stem, kept)
+
+
+def _present_keys(layout: DatasetLayout) -> set[str]:
+    """Of all images that still have a record."""
+    paths = layout.record_paths()
+    return {str(key) for path in paths for key in pq.read_table(path, columns=["key"])["key"].to_pylist()}
 
 
 def _require_gone(layout: DatasetLayout, tombstones: Tombstones) -> None:

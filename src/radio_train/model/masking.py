@@ -79,10 +79,14 @@ def budgets(tokens: int, max_images: int, mask_ratio: float) -> tuple[int, int]:
     return min(encoder, tokens), min(masked, tokens)
 
 
+def patch_counts(pack: Pack[Tensor]) -> list[int]:
+    """How many patches of each image are in a pack."""
+    return pack.offsets[: pack.num_images + 1].diff().tolist()
+
+
 def masked_patches(pack: Pack[Tensor], config: MaeConfig) -> int:
     """How many patches of a pack are masked."""
-    counts = pack.grids[: pack.num_images].prod(dim=1).tolist()
-    return sum(count - visible_patches(count, config.mask_ratio) for count in counts)
+    return sum(count - visible_patches(count, config.mask_ratio) for count in patch_counts(pack))
 
 
 def mask_pack(
@@ -105,7 +109,10 @@ def mask_pack(
     offsets, positions, grids = pack.offsets.cpu().numpy(), pack.positions.cpu().numpy(), pack.grids.cpu().numpy()
     for image in range(pack.num_images):
         start, end = int(offsets[image]), int(offsets[image + 1])
-        noise = mask_noise(pack.keys[image], end - start, seed=seed, epoch=epoch)
+        height, width = grids[image].tolist()
+        # For the whole grid, so that dropping background changes no other patch's number.
+        whole = mask_noise(pack.keys[image], height * width, seed=seed, epoch=epoch)
+        noise = whole[positions[start:end, 0] * width + positions[start:end, 1]]
         coordinates = source_coordinates(positions[start:end], grids[image], config.base_grid)
         builder.add(image, start, noise, visible_patches(end - start, config.mask_ratio), coordinates)
     weight = builder.weights(pack, config.weighting)
