@@ -17,7 +17,7 @@ from radio_cli.options import DatasetOption, DryRunOption, JsonOption
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
-    app.command("background", epilog="Example: radio train background --set data.background_permille=10")(background)
+    app.command("background", epilog="Example: radio train background --set data.background_permille=20")(background)
 
 
 def background(
@@ -25,7 +25,7 @@ def background(
     config_file: Annotated[Path | None, typer.Option("--config", help="TOML file that changes the preset.")] = None,
     assignments: Annotated[
         list[str] | None,
-        typer.Option("--set", help="NAME=VALUE, such as data.background_permille=10; may be repeated."),
+        typer.Option("--set", help="NAME=VALUE, such as data.background_permille=20; may be repeated."),
     ] = None,
     where: Annotated[str | None, typer.Option("--where", help="Only images that this SQL predicate selects.")] = None,
     keys: Annotated[Path | None, typer.Option("--keys", help="File with keys, one a line: only these.")] = None,

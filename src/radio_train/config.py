@@ -32,7 +32,7 @@ class DataConfig:
     scale: str = "percentile"
     resolution: str = "1"
     drop_background: bool = False
-    background_permille: int = 20
+    background_permille: int = 10
     workers: int = 0
     max_bad: int = 100
 
@@ -227,7 +227,7 @@ def _check(config: PretrainConfig) -> None:
 def _check_background(config: PretrainConfig) -> None:
     data = config.data
     if not 0 <= data.background_permille < 1000:
-        raise ConfigError(f"data.background_permille is {data.background_permille}; expected 0 to 999, such as 20")
+        raise ConfigError(f"data.background_permille is {data.background_permille}; expected 0 to 999, such as 10")
     if data.drop_background and data.policy != "packed":
         raise ConfigError(
             f"data.drop_background=true needs data.policy=packed: with {data.policy} all images of a pack have one size"

@@ -76,6 +76,7 @@ def test_dry_runs_write_nothing(built, tmp_path):
         ["reconstruct", str(run), "--out", str(tmp_path / "new.png"), *dataset],
         ["embed", str(run), "--out", str(tmp_path / "new.parquet"), *dataset],
         ["export", str(run), "--out", str(tmp_path / "new")],
+        ["background", *FEW, *dataset],
         ["augment-preview", "--out", str(tmp_path / "new.png"), *dataset],
     ):
         done = radio("train", *command, "--dry-run")

@@ -90,7 +90,7 @@ class LoaderConfig:
     shuffle: bool = True
     mask_ratio: float = 0.75
     scale: ScaleMode = ScaleMode.PERCENTILE
-    background_permille: int = 20
+    background_permille: int = 10
     halvings: int = 0
     decoder: Decoder = Decoder.THREADS
     workers: int | None = None

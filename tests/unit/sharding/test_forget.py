@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pytest
 
 from radio_io import atomic
@@ -23,6 +24,10 @@ from radio_io.labels.identifiers import IdColumn, image_lookup, open_dataset_key
 from radio_io.labels.import_labels import import_labels
 from radio_io.labels.store import load_labels
 from radio_io.layout import DatasetLayout
+from radio_io.loading.background_counts import count_background, uncounted
+from radio_io.loading.background_file import BackgroundFile
+from radio_io.loading.batch import LoaderConfig
+from radio_io.loading.table import load_image_table
 from radio_io.privacy.tombstones import Tombstones, read_tombstones
 from radio_io.progress import NoProgress
 from radio_io.sharding.bins import Bins
@@ -153,6 +158,21 @@ def test_takes_out_all_images_of_an_id_whatever_the_issuer_or_one_issuers_only(r
     other = copy_of(whole, tmp_path / "b")
     assert forget(other, tombstones(other, patients=("P3",), issuer="H"), NoProgress()).images == 2
     assert len(keys_of(other, "P3")) == 2
+
+
+def test_takes_them_out_of_counts_of_background_and_keeps_the_others(root):
+    table, config = load_image_table(root, None), LoaderConfig(patch_size=16)
+    every = np.arange(len(table))
+    assert count_background(root, table, config, every, NoProgress()) == len(every)
+    before, gone = members(root), keys_of(root, "P4")
+    forget(root, tombstones(root, patients=("P4",)), NoProgress())
+    assert_gone(root, before, gone)
+    content = BackgroundFile(root, config).path.read_bytes()
+    assert [row for row in every if table.keys[row].tobytes() in content] == [
+        row for row in every if table.key(row) not in gone
+    ]
+    left = load_image_table(root, None)
+    assert len(uncounted(root, left, config, np.arange(len(left)))) == 0
 
 
 def test_takes_out_one_study_only(root):
