@@ -1,5 +1,6 @@
 """The loader in one call: what a training loop of one's own uses."""
 
+import shutil
 import subprocess
 import sys
 
@@ -48,6 +49,18 @@ def test_goes_on_where_a_pack_ended(built):
         resumed = loader.state_after(pack)
     with make_loader(built.root, where="rows <= 500", config=config, state=resumed) as loader:
         assert next(iter(loader)).keys == following.keys
+
+
+def test_drops_background(built, tmp_path):
+    shutil.copytree(built.root, tmp_path / "shards")
+    tokens = []
+    for drop in (False, True):
+        with make_loader(tmp_path / "shards", where="rows <= 500", config=SMALL, drop_background=drop) as loader:
+            pack = next(iter(loader))
+            tokens.append((pack.step_tokens, pack.step_dropped, pack.step_images))
+    whole, left = tokens
+    assert left[1] > 0
+    assert (left[0] + left[1], 0, left[2]) == whole
 
 
 def test_refuses_what_selects_nothing(built):

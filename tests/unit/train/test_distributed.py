@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -39,6 +40,19 @@ def test_ranks_do_not_change_losses_weights_or_images(built, one_rank, tmp_path,
     finish(pretrain_command(built.root, run, ranks=ranks, settings=TWENTY_STEPS))
     assert {line["ranks"] for line in metrics(run)} == {ranks}
     assert_same_curve(run, one_rank)
+
+
+@pytest.mark.slow
+def test_ranks_drop_the_same_background(built, tmp_path):
+    dataset = tmp_path / "shards"
+    shutil.copytree(built.root, dataset)
+    settings = ["run.max_steps=6"]
+    two = pretrain_command(dataset, tmp_path / "two", "--drop-background", ranks=2, settings=settings)
+    assert "radio train background with the same options" in finish(two, code=1)
+    finish(pretrain_command(dataset, tmp_path / "one", "--drop-background", settings=settings))
+    finish(two)
+    assert all(line["dropped"] > 0 for line in metrics(tmp_path / "one"))
+    assert_same_curve(tmp_path / "two", tmp_path / "one")
 
 
 @pytest.mark.slow
