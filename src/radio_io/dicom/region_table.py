@@ -75,38 +75,53 @@ class _Entry:
     language: str | None
 
 
-def load_table(extra: Path | None = None) -> RegionTable:
-    """The built-in table, with the terms of `extra` before it.
+RegionSources = tuple[tuple[str, str], ...]
+"""TOML texts with what they are called in messages; the terms of the first come before those of the next."""
+
+
+def region_sources(extra: Path | None = None) -> RegionSources:
+    """The text of the built-in table, and before it that of the file `extra`.
 
     Raises:
-        ConfigError: `extra` cannot be read as a table of this form.
+        ConfigError: `extra` cannot be read.
     """
-    builtin = tomllib.loads(resources.files("radio_io.dicom").joinpath("regions.toml").read_text(encoding="utf-8"))
-    sources = [(builtin, "regions.toml")]
-    if extra is not None:
-        sources.insert(0, (_read_toml(extra), str(extra)))
+    builtin = (resources.files("radio_io.dicom").joinpath("regions.toml").read_text(encoding="utf-8"), "regions.toml")
+    if extra is None:
+        return (builtin,)
+    try:
+        return ((extra.read_text(encoding="utf-8"), str(extra)), builtin)
+    except OSError as error:
+        raise ConfigError(f"cannot read the regions file {extra}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"the regions file {extra} is not TOML: {error}") from error
+
+
+def make_table(sources: RegionSources) -> RegionTable:
+    """The table that these texts make.
+
+    Raises:
+        ConfigError: One is no TOML, or of another form.
+    """
+    documents = [(_parse_toml(text, origin), origin) for text, origin in sources]
     table = RegionTable()
-    for document, origin in reversed(sources):
+    for document, origin in reversed(documents):
         _collect_regions(document, origin, table)
     taken: set[tuple[str, Kind]] = set()
-    for document, origin in sources:
+    for document, origin in documents:
         _add_terms(list(_entries(document, origin)), table.phrases, taken)
         _add_codes(document, origin, table)
-    for document, origin in sources:
+    for document, origin in documents:
         _add_groups(document, origin, table)
         _add_refinements(document, origin, table)
         _add_views_by_region(document, origin, table)
     return table
 
 
-def _read_toml(path: Path) -> dict[str, object]:
+def _parse_toml(text: str, origin: str) -> dict[str, object]:
     try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        raise ConfigError(f"cannot read the regions file {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the regions file {path} is not TOML: {error}") from error
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"the regions file {origin} is not TOML: {error}") from error
 
 
 def _collect_regions(document: Mapping[str, object], origin: str, table: RegionTable) -> None:

@@ -10,7 +10,8 @@ both name another region than BodyPartExamined does, they win: that attribute is
 in Güld et al., Quality of DICOM header information for image categorization, SPIE 4685, 2002).
 """
 
-from collections.abc import Iterable, Iterator
+import functools
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -19,7 +20,7 @@ import pydicom
 from pydicom.multival import MultiValue
 
 from radio_io.dicom.region_reading import Reading, RegionReader, only
-from radio_io.dicom.region_table import RegionTable, load_table
+from radio_io.dicom.region_table import RegionSources, make_table, region_sources
 from radio_io.dicom.region_text import words_of
 
 UNKNOWN = "Unknown"
@@ -59,8 +60,15 @@ class RegionMatch:
     view_position: str | None
 
 
+@functools.lru_cache(maxsize=4)
+def _rules_of(sources: RegionSources) -> "RegionRules":
+    return RegionRules(sources)
+
+
 class RegionRules:
-    """Maps headers to regions by the built-in table and, before it, one of the user; pickles.
+    """Maps headers to regions by the built-in table and, before it, one of the user.
+
+    Pickles as the texts of the tables, and a process makes them into rules once: units of work carry rules.
 
     Example:
         >>> rules = RegionRules.load()
@@ -70,9 +78,13 @@ class RegionRules:
         'Unknown'
     """
 
-    def __init__(self, table: RegionTable) -> None:
-        self._reader = RegionReader(table)
-        self._table = table
+    def __init__(self, sources: RegionSources) -> None:
+        self._sources = sources
+        self._table = make_table(sources)
+        self._reader = RegionReader(self._table)
+
+    def __reduce__(self) -> tuple[Callable[[RegionSources], "RegionRules"], tuple[RegionSources]]:
+        return _rules_of, (self._sources,)
 
     @classmethod
     def load(cls, extra: Path | None = None) -> "RegionRules":
@@ -81,7 +93,7 @@ class RegionRules:
         Raises:
             ConfigError: `extra` is missing, not TOML or of another form.
         """
-        return cls(load_table(extra))
+        return cls(region_sources(extra))
 
     @property
     def regions(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement
 from pydicom.sr.codedict import codes
 
-from radio_io.dicom.region_table import load_table
+from radio_io.dicom.region_table import make_table, region_sources
 from radio_io.dicom.regions import RegionMatch, RegionRules
 from radio_io.errors import ConfigError
 
@@ -174,6 +174,16 @@ def test_pickles(rules: RegionRules):
     assert pickle.loads(pickle.dumps(rules)).map_text("OSG li") == rules.map_text("OSG li")
 
 
+def test_pickles_with_the_file_of_the_user_and_is_made_once(tmp_path: Path):
+    extra = tmp_path / "ours.toml"
+    extra.write_text('[regions."Knee"]\nde = ["gelenk am bein"]\n', encoding="utf-8")
+    content = pickle.dumps(RegionRules.load(extra))
+    extra.unlink()
+    found = pickle.loads(content)
+    assert found.map_text("Gelenk am Bein").region == "Knee"
+    assert pickle.loads(content) is found
+
+
 def test_answers_within_a_millisecond_a_header():
     rules = RegionRules.load()
     headers = [header(BodyPartExamined="KNIE", SeriesDescription=f"Knie re. ap {i}") for i in range(300)]
@@ -226,7 +236,7 @@ def test_names_unmapped_values_without_accents(rules: RegionRules):
 
 
 def test_gives_each_code_to_one_region():
-    for value, concepts in load_table().codes.items():
+    for value, concepts in make_table(region_sources()).codes.items():
         assert len(concepts) == 1, value
 
 
