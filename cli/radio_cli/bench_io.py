@@ -63,7 +63,7 @@ def loader(
     dataset: DatasetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Read warm local shards: packs of the loader beside the decoder alone and webdataset with 16-bit PNG."""
+    """Read warm local shards: packs of the loader beside the decoder alone, webdataset and litdata with PNG."""
     from radio_cli.project import dataset_root
     from radio_io.benchmarks.loading import measure_local
     from radio_io.executors import default_workers
