@@ -12,6 +12,10 @@ from collections import Counter
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from s3fs import S3FileSystem
+
+from radio_io import object_store
+
 ERROR = b"<?xml version='1.0'?><Error><Code>InternalError</Code><Message>made to fail</Message></Error>"
 HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"}
 KINDS = ("error", "reset", "cut", "slow")
@@ -129,6 +133,7 @@ def s3_server():
     try:
         wait_for(port, process)
         os.environ.update(environment)
+        forget_clients()
         threading.Thread(target=proxy.serve_forever, daemon=True).start()
         yield proxy
     finally:
@@ -140,6 +145,13 @@ def s3_server():
             os.environ.pop(name)
             if value is not None:
                 os.environ[name] = value
+        forget_clients()
+
+
+def forget_clients():
+    """Those of this process, which know the server by the environment as it was."""
+    object_store._store.cache_clear()
+    S3FileSystem.clear_instance_cache()
 
 
 def wait_for(port, process):

@@ -12,6 +12,7 @@ from radio_io.loading.reading import ReadConfig
 from radio_io.loading.torch_loader import PackLoader
 from s3_server import s3_server
 
+pytestmark = pytest.mark.slow
 PATCH = 16
 FAULTS = {"error", "reset", "cut", "slow"}
 
