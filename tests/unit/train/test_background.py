@@ -81,6 +81,7 @@ def test_counts_at_the_first_use_and_says_what_it_saves(trained, dataset, tmp_pa
     assert again.stages == []
 
 
+@pytest.mark.slow
 def test_steps_have_the_images_that_they_have_without_it(trained, dataset, tmp_path):
     run, *_ = trained
     run_pretrain(tiny("run.max_steps=3", "run.validation_images=2"), dataset, tmp_path / "whole", selection=SMALL)
@@ -114,6 +115,7 @@ def test_a_checkpoint_from_before_the_option_trained_on_all_patches(trained, dat
         run_pretrain(tiny(*DROPPING), dataset, old, selection=SMALL, resume=True)
 
 
+@pytest.mark.slow
 def test_sheets_leave_the_background_black_and_validation_leaves_it_out(trained, dataset):
     run, *_ = trained
     config = tiny(*DROPPING)
