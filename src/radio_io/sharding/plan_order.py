@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Final
 
 import duckdb
@@ -19,6 +20,7 @@ from radio_io import atomic
 
 MEMORY_MB: Final = 96
 ROWS_AT_ONCE: Final = 16_384
+FOLDER_PREFIX: Final = "sorting"
 UNSORTED: Final = "unsorted.parquet"
 SORTED_SCHEMA: Final = pa.schema(
     [
@@ -79,17 +81,19 @@ class PlanOrder:
 
 @contextmanager
 def plan_order(plan_dir: Path) -> Generator[PlanOrder, None, None]:
-    """A `PlanOrder` that works in a folder below `plan_dir`.
+    """A `PlanOrder` that works in a folder below `plan_dir`; the caller holds the dataset for itself alone.
 
     Raises:
         StorageError: The folder cannot be written.
     """
+    for left in plan_dir.glob(f"{FOLDER_PREFIX}*"):  # of a process that was killed: nobody else is at work now
+        shutil.rmtree(left, ignore_errors=True)
     with _connection(plan_dir) as (connection, folder), atomic.storage_errors(folder):
         yield PlanOrder(connection, folder)
 
 
 def instances_of_several_shards(plan_dir: Path, parts: list[str]) -> frozenset[str]:
-    """The instances that more than one shard of these parts of a plan holds."""
+    """The instances that more than one shard of these parts of a plan holds; several processes may ask at once."""
     if not parts:
         return frozenset()
     with _connection(plan_dir) as (connection, _):
@@ -103,10 +107,10 @@ def instances_of_several_shards(plan_dir: Path, parts: list[str]) -> frozenset[s
 
 @contextmanager
 def _connection(plan_dir: Path) -> Generator[tuple[duckdb.DuckDBPyConnection, Path], None, None]:
-    folder = plan_dir / "sorting"
-    with atomic.storage_errors(folder):
-        shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
-        folder.mkdir(mode=0o700)
+    with atomic.storage_errors(plan_dir):
+        folder = Path(
+            mkdtemp(prefix=FOLDER_PREFIX, dir=plan_dir)
+        )  # its own: several tasks of a build come here at once
     settings: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": f"{MEMORY_MB}MB",
         "threads": 1,
