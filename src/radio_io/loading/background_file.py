@@ -37,12 +37,15 @@ class BackgroundFile:
         name = f"p{config.patch_size}-r{1 << config.halvings}-{config.scale}-t{config.background_permille}{SUFFIX}"
         self.path = root / FOLDER / name
         self._entries = _read(self.path)
+        self._fresh: list[Entries] = []
 
     def __len__(self) -> int:
+        self._settle()
         return len(self._entries)
 
     def counts(self, table: ImageTable, rows: Rows) -> Counts:
         """[rows]: the counts of some images; `UNKNOWN` where there is none of an image with this checksum."""
+        self._settle()
         found = np.full(len(rows), UNKNOWN, np.int32)
         if len(self._entries):
             keys = _keys(table, rows)
@@ -56,9 +59,7 @@ class BackgroundFile:
         """Remember counts, in place of earlier ones of the same images."""
         fresh = np.zeros(len(rows), ENTRY)
         fresh["key"], fresh["crc32"], fresh["count"] = _keys(table, rows), table.crc32[rows], counts
-        both = np.concatenate([fresh, self._entries])
-        _, first = np.unique(both["key"], return_index=True)  # of equal keys the first, which is the fresh one
-        self._entries = both[first]
+        self._fresh.append(fresh)
 
     def save(self) -> None:
         """Write the file, which is there whole or not at all.
@@ -66,7 +67,15 @@ class BackgroundFile:
         Raises:
             StorageError: It cannot be written.
         """
+        self._settle()
         _write(self.path, self._entries)
+
+    def _settle(self) -> None:
+        """Sort what was added among the rest: once for many images, since it takes as long as the whole file."""
+        if self._fresh:
+            both = np.concatenate([*reversed(self._fresh), self._entries])
+            _, first = np.unique(both["key"], return_index=True)  # of equal keys the first, which is the latest
+            self._entries, self._fresh = both[first], []
 
 
 def forget_counts(root: Path, present: Collection[str]) -> None:
