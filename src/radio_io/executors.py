@@ -8,7 +8,6 @@ A first Ctrl-C stops handing out units and lets those in flight finish; a second
 """
 
 import contextlib
-import ctypes
 import faulthandler
 import multiprocessing
 import os
@@ -28,13 +27,12 @@ from typing import Any, Generic, TextIO, TypeAlias, TypeVar, cast
 from pebble import ProcessExpired, ProcessPool
 
 from radio_io.errors import RejectReason
+from radio_io.freed_memory import keep_freed_memory
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
 UNITS_PER_WORKER = 2
 PRELOADED = ["radio_io.sharding.build"]
-MALLOC_PARAMETERS = {-3: 32 << 20, -1: 256 << 20, -2: 16 << 20}
-"""M_MMAP_THRESHOLD, M_TRIM_THRESHOLD and M_TOP_PAD, bytes."""
 _silence: TextIO | None = None  # set in worker processes
 
 
@@ -257,17 +255,6 @@ def _prepare(memory_bytes: int | None, environment: dict[str, str]) -> None:
     os.environ.update(environment)
     _silence = Path(os.devnull).open("w")  # noqa: SIM115 - as long as the process lives
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _keep_freed_memory()
+    keep_freed_memory()
     if memory_bytes is not None:
         resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-
-
-def _keep_freed_memory() -> None:
-    """Let the C library reuse the blocks of one image for the next: giving them back costs page faults each time.
-
-    Source: mallopt(3); parameters of glibc, nothing where another library serves.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        for parameter, value in MALLOC_PARAMETERS.items():
-            mallopt(parameter, value)

@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radio_io.codecs.registry import get_codec
+from radio_io.freed_memory import keep_freed_memory
 from radio_io.layout import DatasetLayout
-from radio_io.loading.memory import keep_freed_memory
 from radio_io.loading.pack_images import check_bytes, cut_into
 from radio_io.loading.store import LocalStore
 from radio_io.loading.table import ImageTable

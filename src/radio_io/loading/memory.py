@@ -4,11 +4,8 @@ Comes in: a shape. Goes out: an array of uint16, its content undefined. Refuses 
 
 A pack has about 100 MB. Taking that from the system anew costs a tenth of the decoding time in page faults, so a block
 goes back to a pool when the last array or tensor that shows it is gone. A consumer may keep packs as long as it likes.
-What decoders take and free is kept by the C library.
 """
 
-import contextlib
-import ctypes
 import threading
 import weakref
 from collections import defaultdict
@@ -19,22 +16,6 @@ from numpy.typing import NDArray
 
 SPARE_BLOCKS = 4
 """Blocks of one size kept unused at most."""
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-KEPT_BYTES, LARGE_BYTES = 256 << 20, 64 << 20
-"""Free memory that an arena keeps at most, and the blocks that go back to the system at once all the same."""
-
-
-def keep_freed_memory() -> None:
-    """Let the C library keep what decoding frees, in this process, from now on.
-
-    Each image takes and frees some arrays as large as itself: zeroing their pages anew was 6 % of the time of decoding
-    HTJ2K, 10 % with codec `fast`. Other C libraries than glibc do as they like. Source: mallopt(3).
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        library = ctypes.CDLL(None)
-        library.mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
-        library.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
 
 
 class PackMemory:

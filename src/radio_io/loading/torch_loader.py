@@ -24,12 +24,13 @@ import torch
 from numpy.typing import NDArray
 
 from radio_io.errors import UsageError
+from radio_io.freed_memory import keep_freed_memory
 from radio_io.loading.assemble import Assembler, PackInProgress
 from radio_io.loading.bad_images import BadImage, Quarantine
 from radio_io.loading.batch import BatchPolicy, Decoder, LoaderConfig, Pack
 from radio_io.loading.cache import cache_of
 from radio_io.loading.dali_assemble import DaliAssembler, without_on_device
-from radio_io.loading.memory import PackMemory, keep_freed_memory
+from radio_io.loading.memory import PackMemory
 from radio_io.loading.order import OrderState, steps_per_epoch
 from radio_io.loading.packing import visible_patches
 from radio_io.loading.plan import PackJob, StepPlan, pack_jobs, pack_slots, plan_step

@@ -47,7 +47,7 @@ def test_blocks_fit_what_is_asked_for():
 FAULTS = """
 import resource, sys, threading
 import numpy as np
-from radio_io.loading.memory import keep_freed_memory
+from radio_io.freed_memory import keep_freed_memory
 
 if sys.argv[1] == "keep":
     keep_freed_memory()
