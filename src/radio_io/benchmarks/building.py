@@ -22,6 +22,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from radio_io.benchmarks.timing import cpu_seconds_of
 from radio_io.checksum import crc32_of
 from radio_io.codecs.registry import get_codec
 from radio_io.config import BuildConfig
@@ -170,16 +171,7 @@ def _cpu_s() -> float:
     """CPU seconds of this process, of its children, and of theirs: workers are forks of a server (see `executors`)."""
     own = sum(os.times()[:4])
     lists = [path.read_text(encoding="ascii") for path in Path("/proc/self/task").glob("*/children")]
-    return own + sum(_cpu_s_of(int(pid)) for line in lists for pid in line.split())
-
-
-def _cpu_s_of(pid: int) -> float:
-    """CPU seconds of a process and of its children that have ended. Source: proc_pid_stat(5), fields 14 to 17."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    except OSError:  # it has just ended
-        return 0.0
-    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    return own + sum(cpu_seconds_of(int(pid)) for line in lists for pid in line.split())
 
 
 def write_phantoms(folder: Path, settings: BuildSettings) -> None:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from radio_io.benchmarks.timing import cpu_seconds_of
 from radio_io.errors import UsageError
 
 MOUNT_TIMEOUT_S = 20.0
@@ -36,9 +37,8 @@ class Mounted:
 
     @property
     def cpu_s(self) -> float:
-        """CPU seconds that the process has taken so far. Source: proc_pid_stat(5)."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """CPU seconds that the process has taken so far."""
+        return cpu_seconds_of(self.pid)
 
 
 @contextlib.contextmanager
