@@ -6,7 +6,7 @@ Refuses to train on several ranks before the images are counted, with a `UsageEr
 Training and validation leave the same patches out. The images of sheets are counted when they are drawn.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def count_selection(
     """
     loading = loader_config(config)
     parts = list(_tables(config, dataset, selection))
-    counted = sum(count_background(dataset, table, loading, rows, progress or NoProgress()) for table, rows in parts)
+    counted = _count(config, dataset, parts, progress)
     table, rows = parts[0]
     whole = int(table.patches_of(rows, loading.patch_size).sum()) + len(rows)
     left = int(with_kept(dataset, table, loading, rows).patches_of(rows, loading.patch_size).sum()) + len(rows)
@@ -83,7 +83,7 @@ def prepare_background(
     if not config.data.drop_background:
         return table
     loading = loader_config(config)
-    parts = _tables(config, dataset, selection)
+    parts = list(_tables(config, dataset, selection))
     missing = sum(len(uncounted(dataset, images, loading, rows)) for images, rows in parts)
     if missing and ranks.world_size > 1:
         raise UsageError(
@@ -93,7 +93,7 @@ def prepare_background(
     if missing:
         note(f"counting the background of {missing:,} images, once for this patch size, resolution and threshold")
     if ranks.world_size == 1:
-        count_selection(config, dataset, selection, progress)
+        _count(config, dataset, parts, progress)
     table = without_background(config, dataset, table, np.arange(len(table)))
     _require_same(table, ranks)
     return table
@@ -111,6 +111,14 @@ def without_background_now(config: PretrainConfig, dataset: Path, table: ImageTa
     if not config.data.drop_background:
         return table
     return with_kept_now(dataset, table, loader_config(config), rows)
+
+
+def _count(
+    config: PretrainConfig, dataset: Path, parts: Sequence[tuple[ImageTable, Rows]], progress: Progress | None
+) -> int:
+    """Count what is not known yet, images that did not decode included; how many that were."""
+    loading = loader_config(config)
+    return sum(count_background(dataset, table, loading, rows, progress or NoProgress()) for table, rows in parts)
 
 
 def _tables(config: PretrainConfig, dataset: Path, selection: Selection) -> Iterator[tuple[ImageTable, Rows]]:

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from radio_io import atomic
+from radio_io.checked_file import CheckedFile
 from radio_io.checksum import crc32_of
 from radio_io.codecs.registry import get_codec
 from radio_io.errors import DatasetError, RejectReason
@@ -127,18 +128,18 @@ def _pieces(record: ShardRecord, kept: list[int]) -> list[_Piece]:
 def _copy(layout: DatasetLayout, shard_id: str, pieces: list[_Piece]) -> str:
     """Replace the tar by one with these pieces only; returns its SHA-256. One image is in memory at a time."""
     tar_path = layout.tar_path(shard_id)
-    digest, crc32 = hashlib.sha256(), 0
+    digest = hashlib.sha256()
     temp = atomic.temporary_path(tar_path)
     try:
-        with tar_path.open("rb") as source, atomic.storage_errors(tar_path), temp.open("wb") as file:
+        with tar_path.open("rb") as source, atomic.storage_errors(tar_path), CheckedFile(temp) as file:
             for piece in pieces:
                 data = _read_piece(source, piece, piece.old_start, shard_id)
                 file.write(data)
                 digest.update(data)
-                crc32 = crc32_of(data, crc32)
             file.write(END_OF_ARCHIVE)
+            file.finish()
         digest.update(END_OF_ARCHIVE)
-        atomic.publish(temp, tar_path, crc32=crc32_of(END_OF_ARCHIVE, crc32))
+        atomic.publish(temp, tar_path)
     finally:
         temp.unlink(missing_ok=True)
     return digest.hexdigest()
