@@ -26,7 +26,7 @@ class CodestreamInfo:
 
     `data` is the bare codestream: cut out of its boxes, without padding, with its end marker. `end_added` is true
     where that marker was missing, so that the decoder has to prove that nothing else is. `signed` and `lossy` are
-    None where the codestream cannot say.
+    None where the codestream cannot say. `scans` counts the scans of a JPEG.
     """
 
     kind: CodestreamKind
@@ -38,6 +38,7 @@ class CodestreamInfo:
     signed: bool | None = None
     lossy: bool | None = None
     end_added: bool = False
+    scans: int = 1
 
 
 def truncated(detail: str) -> ImageRejectedError:

@@ -60,10 +60,10 @@ def read_jpeg(data: bytes) -> CodestreamInfo:
             frame = segment
     if frame is None or not scans:
         raise truncated("the JPEG codestream ends before its first scan")
-    return _describe(data, frame, end=end, lossy_scan=lossy_scan)
+    return _describe(data, frame, end=end, lossy_scan=lossy_scan, scans=scans)
 
 
-def _describe(data: bytes, frame: Segment, *, end: int, lossy_scan: bool) -> CodestreamInfo:
+def _describe(data: bytes, frame: Segment, *, end: int, lossy_scan: bool, scans: int) -> CodestreamInfo:
     if frame.end - frame.start < 6:
         raise corrupt(f"a JPEG frame header of {frame.end - frame.start} bytes, expected at least 6")
     content = data[frame.start : frame.end]
@@ -82,6 +82,7 @@ def _describe(data: bytes, frame: Segment, *, end: int, lossy_scan: bool) -> Cod
         precision=content[0],
         lossy=lossy,
         end_added=end < 0,
+        scans=scans,
     )
 
 

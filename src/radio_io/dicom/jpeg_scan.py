@@ -34,9 +34,9 @@ def constant_end_is_coded(info: CodestreamInfo, values: NDArray[np.generic]) -> 
 
     False means that there is no proof: the codestream is of another kind, or data are missing.
     """
-    if info.kind is not CodestreamKind.JPEG_LOSSLESS or info.end_added:
+    if info.kind is not CodestreamKind.JPEG_LOSSLESS or info.end_added or info.scans != 1:
         return False
-    scan = _single_scan(info.data)
+    scan = _only_scan(info.data)
     if scan is None:
         return False
     start, code = scan
@@ -48,10 +48,9 @@ def constant_end_is_coded(info: CodestreamInfo, values: NDArray[np.generic]) -> 
     return -_SLACK <= coded - pixels <= _SLACK
 
 
-def _single_scan(data: bytes) -> tuple[int, str] | None:
+def _only_scan(data: bytes) -> tuple[int, str] | None:
     """Returns where the only scan's codes begin and the bits that mean "no difference"; None for other scans."""
     tables: dict[int, str] = {}
-    scans: list[tuple[int, int]] = []
     for segment in segments(data):
         content = data[segment.start : segment.end]
         if segment.marker == _DRI:
@@ -61,10 +60,9 @@ def _single_scan(data: bytes) -> tuple[int, str] | None:
         elif segment.marker == SOS:
             if len(content) != 6 or content[3] != _LEFT:
                 return None
-            scans.append((segment.end, content[2] >> 4))
-    if len(scans) != 1 or not tables.get(scans[0][1]):
-        return None
-    return scans[0][0], tables[scans[0][1]]
+            code = tables.get(content[2] >> 4)
+            return (segment.end, code) if code else None
+    return None
 
 
 def _zero_codes(content: bytes) -> dict[int, str]:

@@ -88,9 +88,12 @@ def _skewness(picture: NDArray[np.float32], inside: NDArray[np.bool_], distance:
     for neighbour in around:
         usable &= inside[neighbour]
         total += picture[neighbour]
-    values = (picture[here] - total / len(around))[usable]
-    if len(values) < SIDE:
+    counted = int(np.count_nonzero(usable))
+    if counted < SIDE:
         return 0.0
+    values = picture[here] - total / np.float32(len(around))
+    values *= usable
     squares = values * values
-    variance = float(squares.mean())
-    return float(np.tanh(float((squares * values).mean()) / variance**1.5)) if variance > 1e-12 else 0.0
+    variance = float(squares.sum()) / counted
+    squares *= values
+    return float(np.tanh(float(squares.sum()) / counted / variance**1.5)) if variance > 1e-12 else 0.0

@@ -73,7 +73,7 @@ bits_stored        INTEGER    Bits of a stored value that carry the image, corre
 modality           VARCHAR    DICOM Modality: CR, DX, RG ...
 inverted           BOOLEAN    True where rendering turned grey values over so that air is dark
 lossy              BOOLEAN    True where the source had been compressed with loss
-pixel_hash         VARCHAR    SHA-256 of size and rendered pixels, first 32 hex digits
+pixel_hash         VARCHAR    XXH3 (128 bits, 32 hex digits) of size and rendered pixels
 """)
 _LOCATION = _columns("""
 shard_id           VARCHAR    Shard that holds the image, for example train/h1536w2304/000012

@@ -5,11 +5,11 @@ Comes in: a path and a `SampleContext`. Goes out: `Sample`, the encoded image wi
 """
 
 import datetime
-import hashlib
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from radio_io.codecs.registry import get_codec
@@ -123,18 +123,18 @@ def make_sample(parsed: ParsedFile, context: SampleContext, *, frame: int = 0) -
 
 
 def pixel_hash(pixels: NDArray[np.uint16]) -> str:
-    """SHA-256 of size and rendered pixels, its first 32 hex digits."""
-    digest = hashlib.sha256(b"radio-pixels-v1")
+    """XXH3 of 128 bits, 32 hex digits, of size and rendered pixels; see docs/decisions/0017-pixel-hash.md."""
+    digest = xxhash.xxh3_128(b"radio-pixels-v1")
     digest.update(np.array(pixels.shape, "<u4").tobytes())
     digest.update(np.ascontiguousarray(pixels, "<u2").data)
-    return digest.hexdigest()[:32]
+    return digest.hexdigest()
 
 
 def encode_metadata(row: ImageRow) -> bytes:
     """The JSON member of a row: sorted keys, no spaces, dates as ISO 8601."""
-    values = {
-        name: value.isoformat() if isinstance(value, datetime.date) else value for name, value in asdict(row).items()
-    }
+    values = {name: getattr(row, name) for name in ROW_FIELDS}
+    if row.study_date_shifted is not None:
+        values["study_date_shifted"] = row.study_date_shifted.isoformat()
     return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
