@@ -24,7 +24,7 @@ OPTIONS = ["--workers", "2", "--shard-size", "30kB", "--min-shard-images", "1", 
 
 
 def start(folder, root):
-    command = [sys.executable, "-m", "radio_cli.main", "shard", "build", str(folder / "export")]
+    command = [sys.executable, "-m", "radio_cli", "shard", "build", str(folder / "export")]
     return subprocess.Popen(
         [*command, "--dataset", str(root), *OPTIONS],
         start_new_session=True,

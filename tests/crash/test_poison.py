@@ -67,7 +67,7 @@ def radio(folder, *options):
     (folder / "site").mkdir(exist_ok=True)
     (folder / "site" / "sitecustomize.py").write_text(SITECUSTOMIZE)
     path = os.pathsep.join([str(folder / "site"), *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [sys.executable, "-m", "radio_cli.main", "shard", "build", str(folder / "src"), *options]
+    command = [sys.executable, "-m", "radio_cli", "shard", "build", str(folder / "src"), *options]
     command += ["--dataset", str(folder / "d"), "--workers", "2", "--file-timeout", "3", "--json"]
     environment = os.environ | {"PYTHONPATH": path}
     started_s = time.monotonic()

@@ -33,7 +33,7 @@ def build(folder, seeds):
     source.mkdir()
     for seed in seeds:
         (source / f"{seed}").write_bytes(mutate(whole[seed % len(whole)], seed))
-    command = [sys.executable, "-c", MEASURED, sys.executable, "-m", "radio_cli.main", "shard", "build", str(source)]
+    command = [sys.executable, "-c", MEASURED, sys.executable, "-m", "radio_cli", "shard", "build", str(source)]
     command += ["--modalities", "all"]
     command += ["--dataset", str(folder / "shards"), "--workers", "2", "--frames", "all", "--json"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
@@ -49,7 +49,7 @@ def build(folder, seeds):
         "rejects"
     ]
     assert summary["slowest_file_s"] < FILE_SECONDS
-    command = [sys.executable, "-m", "radio_cli.main", "shard", "verify", "--dataset", str(folder / "shards")]
+    command = [sys.executable, "-m", "radio_cli", "shard", "verify", "--dataset", str(folder / "shards")]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
     return summary | {"peak_bytes": int(peak)}
 

@@ -32,7 +32,7 @@ def test_refuses_files_without_a_radiograph(tmp_path):
 
 
 def test_measures_the_files_it_is_given(built):
-    command = [sys.executable, "-m", "radio_cli.main", "bench", "codec", str(built.export), "--rounds", "1", "--json"]
+    command = [sys.executable, "-m", "radio_cli", "bench", "codec", str(built.export), "--rounds", "1", "--json"]
     ended = subprocess.run(command, capture_output=True, text=True, check=True)
     report = json.loads(ended.stdout)
     names = {speed["transfer_syntax"] for speed in report["decoding"]}

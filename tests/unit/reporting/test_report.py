@@ -126,7 +126,7 @@ def test_draws_one_size_and_many():
 
 
 def test_is_a_command(built, tmp_path):
-    command = [sys.executable, "-m", "radio_cli.main", "report", "--dataset", str(built.root), "--json"]
+    command = [sys.executable, "-m", "radio_cli", "report", "--dataset", str(built.root), "--json"]
     ended = subprocess.run([*command, "--out", str(tmp_path / "r.html")], capture_output=True, text=True, check=True)
     assert json.loads(ended.stdout)["images"] == built.summary.images
     dry = subprocess.run(

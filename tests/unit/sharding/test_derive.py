@@ -230,7 +230,7 @@ def test_a_full_disk_is_told_before(whole, tmp_path, monkeypatch):
 
 
 def start(root, out):
-    command = [sys.executable, "-m", "radio_cli.main", "shard", "rebin", "--bins", str(NEW), "--out", str(out)]
+    command = [sys.executable, "-m", "radio_cli", "shard", "rebin", "--bins", str(NEW), "--out", str(out)]
     options = ["--shard-size", "60kB", "--min-shard-images", "3", "--workers", "2", "--json", "--dataset", str(root)]
     return subprocess.Popen(
         [*command, *options], start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -55,7 +55,7 @@ def shards(root):
 
 
 def radio(*arguments):
-    command = [sys.executable, "-m", "radio_cli.main", *map(str, arguments)]
+    command = [sys.executable, "-m", "radio_cli", *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -259,7 +259,7 @@ def test_commands_take_a_url(tmp_path, bucket, source, monkeypatch):
 def test_goes_on_after_a_kill(tmp_path, s3, bucket, source, unpacked, moment):  # noqa: F811
     url = url_of(bucket)
     config = config_of(tmp_path, url)
-    command = [sys.executable, "-m", "radio_cli.main", "shard", "build", str(source), "--bins", "600,1200"]
+    command = [sys.executable, "-m", "radio_cli", "shard", "build", str(source), "--bins", "600,1200"]
     s3.requests.clear()
     process = subprocess.Popen(
         [*command, "--workers", "1", "--dataset", url, "--private", str(tmp_path / "p")],

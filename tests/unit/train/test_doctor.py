@@ -66,7 +66,7 @@ def test_measures_the_model(built):
 
 def test_the_command_prints_json(built):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    command = [sys.executable, "-m", "radio_cli.main", "doctor", "--dataset", str(built.root), "--no-model", "--json"]
+    command = [sys.executable, "-m", "radio_cli", "doctor", "--dataset", str(built.root), "--no-model", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
