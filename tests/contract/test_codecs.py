@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from radio_io.codecs import CODEC_NAMES, codec_of_extension, get_codec
+from radio_io.codecs import CODEC_NAMES, codec_of_extension, get_codec, interface
 from radio_io.errors import CodecError, ConfigError, DatasetError
 
 SHAPES = [(1, 1), (3, 3), (17, 5), (1, 40), (40, 1), (2, 2), (64, 64), (65, 129), (333, 501)]
@@ -40,6 +40,22 @@ def test_gives_every_image_back(name, kind, shape):
     assert decoded.dtype == np.uint16
     assert decoded.flags.writeable
     np.testing.assert_array_equal(decoded, pixels)
+
+
+@pytest.mark.parametrize("name", CODEC_NAMES)
+@pytest.mark.parametrize("is_checked", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("step", [1, 16, 48, 1000])
+def test_gives_the_same_image_in_strips(name, is_checked, shape, step, monkeypatch):
+    monkeypatch.setattr(interface, "STRIP_BYTES", 20_000)  # several strips of the largest shapes
+    codec, pixels = get_codec(name), images("noise", shape)
+    encoded = codec.encode(pixels)
+    np.testing.assert_array_equal(codec.decode(encoded), pixels)
+    strips = codec.decode_strips(encoded, step, is_checked=is_checked)
+    parts = [strip.copy() for strip in strips.parts]
+    assert strips.shape == shape
+    assert all(len(part) % step == 0 for part in parts[:-1])
+    np.testing.assert_array_equal(np.concatenate(parts), pixels)
 
 
 @pytest.mark.parametrize("name", CODEC_NAMES)

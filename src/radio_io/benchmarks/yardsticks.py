@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from radio_io.codecs.registry import get_codec
 from radio_io.freed_memory import keep_freed_memory
 from radio_io.layout import DatasetLayout
-from radio_io.loading.pack_images import check_bytes, cut_into
+from radio_io.loading.pack_images import cut_strips, decode_strips
 from radio_io.loading.store import LocalStore
 from radio_io.loading.table import ImageTable
 from radio_io.sharding.write import END_OF_ARCHIVE, tar_member
@@ -160,13 +160,12 @@ def decode_alone(root: Path, table: ImageTable, *, threads: int, rounds: int = 1
 
 def decode_and_cut(root: Path, table: ImageTable, *, patch: int, threads: int, rounds: int = 1) -> Rate:
     """What each image needs at least: its checksum, the codec, cutting into patches."""
-    encoded, codec = encoded_images(root, table), get_codec(table.codec)
-    grids = table.grids(patch).tolist()
+    encoded, grids = encoded_images(root, table), table.grids(patch).tolist()
 
     def work(row: int) -> None:
         height, width = grids[row]
         out: NDArray[np.uint16] = np.empty((height * width, patch * patch), np.uint16)
-        cut_into(codec.decode(check_bytes(table, row, encoded[row])), (height, width), patch, out)
+        cut_strips(decode_strips(table, row, encoded[row], patch).parts, width, patch, out)
 
     name = f"check, decode, cut, {threads} threads"
     return _rounds(name, work, range(len(encoded)), threads=threads, rounds=rounds)

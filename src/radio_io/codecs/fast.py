@@ -10,6 +10,7 @@ of small negative differences at 0.
 """
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radio_io.checksum import crc32_of
-from radio_io.codecs.interface import check_image, check_size
+from radio_io.codecs.interface import Strips, check_image, check_size, strip_rows
 from radio_io.errors import CodecError
 
 MAGIC = b"RVDZ"
@@ -56,29 +57,65 @@ class FastCodec:
         Raises:
             CodecError: The frame is cut, changed, too large or of another format.
         """
-        rows, columns, crc32 = _parse_header(encoded)
-        payload = memoryview(encoded)[HEADER.size :]
-        if crc32_of(payload) != crc32:
-            raise CodecError("image in codec fast: CRC-32 of the payload differs; the bytes were cut or changed")
-        num_pixels = rows * columns
-        planes = np.empty(2 * num_pixels, np.uint8)
-        try:
-            # With an output array zstd never writes beyond it, whatever size the frame claims.
-            decoded = imagecodecs.zstd_decode(cast("bytes", payload), out=cast("bytearray", planes))
-        except (imagecodecs.ZstdError, ValueError, RuntimeError) as error:
-            raise CodecError(f"image in codec fast: payload is not what its header says ({error})") from None
-        if len(decoded) != planes.size:
-            raise CodecError(f"image in codec fast: {len(decoded)} bytes in the payload, expected {planes.size}")
-        high, low = planes.reshape(2, rows, columns)
-        pixels = np.multiply(high, 256, dtype=np.uint16)
-        pixels += low
-        pixels -= BIAS
-        _accumulate(pixels)
+        planes = _decode_planes(encoded, is_checked=False)
+        _, rows, columns = planes.shape
+        pixels = np.empty((rows, columns), np.uint16)
+        step = strip_rows((rows, columns), BLOCK_ROWS)
+        for row in range(0, rows, step):
+            _fill(pixels[row : row + step], planes[:, row : row + step], pixels[row - 1] if row else None)
         return pixels
+
+    def decode_strips(self, encoded: bytes, step: int, *, is_checked: bool = False) -> Strips:
+        """The same image in strips, see `Codec`: no array of the whole image is made.
+
+        Raises:
+            CodecError: The frame is cut, changed, too large or of another format.
+        """
+        planes = _decode_planes(encoded, is_checked=is_checked)
+        _, rows, columns = planes.shape
+        return Strips(shape=(rows, columns), parts=_strips(planes, strip_rows((rows, columns), step)))
 
     def level_sizes(self, encoded: bytes) -> tuple[int, ...]:
         """All the bytes: there is one resolution."""
         return (len(encoded),)
+
+
+def _decode_planes(encoded: bytes, *, is_checked: bool) -> NDArray[np.uint8]:
+    """[2, rows, columns]: the high bytes of the differences, then the low ones."""
+    rows, columns, crc32 = _parse_header(encoded)
+    payload = memoryview(encoded)[HEADER.size :]
+    if not is_checked and crc32_of(payload) != crc32:
+        raise CodecError("image in codec fast: CRC-32 of the payload differs; the bytes were cut or changed")
+    planes = np.empty(2 * rows * columns, np.uint8)
+    try:
+        # With an output array zstd never writes beyond it, whatever size the frame claims.
+        decoded = imagecodecs.zstd_decode(cast("bytes", payload), out=cast("bytearray", planes))
+    except (imagecodecs.ZstdError, ValueError, RuntimeError) as error:
+        raise CodecError(f"image in codec fast: payload is not what its header says ({error})") from None
+    if len(decoded) != planes.size:
+        raise CodecError(f"image in codec fast: {len(decoded)} bytes in the payload, expected {planes.size}")
+    return planes.reshape(2, rows, columns)
+
+
+def _strips(planes: NDArray[np.uint8], step: int) -> Iterator[NDArray[np.uint16]]:
+    _, rows, columns = planes.shape
+    # The row above stays in front of the strip that follows it.
+    room = np.empty((1 + min(step, rows), columns), np.uint16)
+    for row in range(0, rows, step):
+        strip = room[1 : 1 + min(step, rows - row)]
+        _fill(strip, planes[:, row : row + step], room[0] if row else None)
+        yield strip
+        room[0] = strip[-1]
+
+
+def _fill(pixels: NDArray[np.uint16], planes: NDArray[np.uint8], above: NDArray[np.uint16] | None) -> None:
+    """Write the pixels of some rows; `above` is the row before them."""
+    np.multiply(planes[0], 256, dtype=np.uint16, out=pixels)
+    pixels += planes[1]
+    pixels -= BIAS
+    if above is not None:
+        pixels[0] += above
+    _accumulate(pixels)
 
 
 def _accumulate(pixels: NDArray[np.uint16]) -> None:

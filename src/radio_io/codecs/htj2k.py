@@ -9,6 +9,7 @@ comment is left out, since it names a version.
 Source: ISO/IEC 15444-15; OpenJPH through imagecodecs.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radio_io.codecs import jph
-from radio_io.codecs.interface import check_image, check_size
+from radio_io.codecs.interface import Strips, check_image, check_size, strip_rows
 from radio_io.errors import CodecError
 
 # Full, half, quarter and eighth size; an eighth of 2000 x 1500 is 1.9 % of the bytes.
 NUM_LEVELS = 4
 # Low bands overshoot the range of the pixels by less than 3 * 2**16; at this precision OpenJPH does not wrap them.
 ROOMY_PRECISION = 20
+MIDDLE = np.uint16(0x8000)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,19 +50,20 @@ class Htj2kCodec:
         Raises:
             CodecError: The bytes are cut, changed, too large or of another format.
         """
-        codestream = jph.unwrap(encoded)
-        stream = jph.parse(codestream)
-        if len(stream.parts) != stream.levels + 1:
-            raise CodecError(
-                f"image in codec htj2k: {len(stream.parts)} whole tile-parts, expected {stream.levels + 1}"
-            )
-        check_size(stream.rows, stream.columns)
-        pixels = _decode_signed(codestream)
-        if not pixels[-1].any():
-            _decode_wide(jph.reduced(stream, 0, precision=ROOMY_PRECISION))
-        pixels = pixels.view(np.uint16)
-        pixels ^= np.uint16(0x8000)
+        pixels = _decode_shifted(encoded)
+        pixels ^= MIDDLE
         return pixels
+
+    def decode_strips(self, encoded: bytes, step: int, *, is_checked: bool = False) -> Strips:
+        """The same image in strips, see `Codec`: it is decoded as a whole, its values are moved strip by strip.
+
+        Raises:
+            CodecError: The bytes are cut, changed, too large or of another format.
+        """
+        del is_checked  # there is no checksum in a codestream
+        pixels = _decode_shifted(encoded)
+        shape = pixels.shape[0], pixels.shape[1]
+        return Strips(shape=shape, parts=_strips(pixels, strip_rows(shape, step)))
 
     def decode_reduced(self, prefix: bytes, skip: int) -> NDArray[np.uint16]:
         """The image at `2**-skip` of its size, rounded up, from at least the first `level_sizes[skip]` bytes.
@@ -95,6 +98,26 @@ class Htj2kCodec:
             size += len(part)
             ends.append(size)
         return (len(encoded), *ends[-2 : -NUM_LEVELS - 1 : -1])
+
+
+def _decode_shifted(encoded: bytes) -> NDArray[np.uint16]:
+    """The image, the highest bit of each pixel turned over."""
+    codestream = jph.unwrap(encoded)
+    stream = jph.parse(codestream)
+    if len(stream.parts) != stream.levels + 1:
+        raise CodecError(f"image in codec htj2k: {len(stream.parts)} whole tile-parts, expected {stream.levels + 1}")
+    check_size(stream.rows, stream.columns)
+    pixels = _decode_signed(codestream)
+    if not pixels[-1].any():
+        _decode_wide(jph.reduced(stream, 0, precision=ROOMY_PRECISION))
+    return pixels.view(np.uint16)
+
+
+def _strips(shifted: NDArray[np.uint16], step: int) -> Iterator[NDArray[np.uint16]]:
+    room = np.empty((min(step, len(shifted)), shifted.shape[1]), np.uint16)
+    for row in range(0, len(shifted), step):
+        rows = shifted[row : row + step]
+        yield np.bitwise_xor(rows, MIDDLE, out=room[: len(rows)])
 
 
 def _decode_signed(codestream: memoryview) -> NDArray[np.int16]:

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from radio_io.codecs.interface import Strips
 from radio_io.loading.bad_images import Quarantine
 from radio_io.loading.batch import LoaderConfig
 from radio_io.loading.pack_images import (
     BadImageError,
     PackArrays,
-    decode_image,
+    decode_strips,
     describe_pack,
     image_scale,
     put_image,
@@ -84,36 +85,37 @@ class Assembler:
     def _fill(self, job: PackJob, arrays: PackArrays, place: int, encoded: Encoded) -> int | None:
         """Put an image, or one that stands in for it, in its place; returns the row of the one it became."""
         row = int(job.rows[place])
-        pixels = None if row in self._quarantine else self._pixels(row, encoded)
+        strips = None if row in self._quarantine else self._strips(row, encoded)
         used: int | None = row
-        if pixels is None and not self._reader.is_closed:
-            used, pixels = self._stand_in(job, row)
+        if strips is None and not self._reader.is_closed:
+            used, strips = self._stand_in(job, row)
             self._quarantine.record(row, job.plan.state, used)
-        if used is None or pixels is None:
+        if used is None or strips is None:
             return None
         scale = image_scale(self._table, used, self._config)
-        put_image(arrays, job, place, pixels, scale, self._config.patch_size)
+        put_image(arrays, job, place, strips, scale, self._config.patch_size)
         return used
 
-    def _stand_in(self, job: PackJob, row: int) -> tuple[int | None, NDArray[np.uint16] | None]:
+    def _stand_in(self, job: PackJob, row: int) -> tuple[int | None, Strips | None]:
         if self._config.shuffle:
             for candidate in self._quarantine.stand_ins(row, job.plan.state):
                 if candidate in self._quarantine:
                     continue
-                pixels = self._pixels(candidate, self._reader.fetch_now(candidate))
-                if pixels is not None:
-                    return candidate, pixels
+                strips = self._strips(candidate, self._reader.fetch_now(candidate))
+                if strips is not None:
+                    return candidate, strips
         return None, None
 
-    def _pixels(self, row: int, encoded: Encoded) -> NDArray[np.uint16] | None:
+    def _strips(self, row: int, encoded: Encoded) -> Strips | None:
+        step = self._config.patch_size
         try:
-            return decode_image(self._table, row, encoded)
+            return decode_strips(self._table, row, encoded, step)
         except BadImageError:
             if isinstance(encoded, OSError):
                 return self._damaged(row, encoded.strerror or type(encoded).__name__)
         # The bytes were wrong: a fault on the way, or on the drive? Read past the cache to know.
         try:
-            return decode_image(self._table, row, self._reader.fetch_now(row))
+            return decode_strips(self._table, row, self._reader.fetch_now(row), step)
         except BadImageError as error:
             return self._damaged(row, error.reason)
 

@@ -4,16 +4,16 @@ Comes in: an `ImageTable`, a row of it, its bytes, a `PackJob`. Goes out: pixels
 image by image from any thread. Refuses bytes that are not the image's, as a `BadImageError`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from radio_io.checksum import crc32_of
 from radio_io.codecs.htj2k import HTJ2K
+from radio_io.codecs.interface import Strips
 from radio_io.codecs.registry import get_codec
 from radio_io.errors import RadioError
 from radio_io.loading.background import patch_spans, richest
@@ -66,15 +66,29 @@ def decode_image(table: ImageTable, row: int, encoded: bytes | OSError) -> NDArr
     Raises:
         BadImageError: The bytes are not those of the index, or do not decode to the image's size.
     """
+    strips = decode_strips(table, row, encoded, max(1, table.shape(row)[0]))  # one strip of all rows
+    return next(strips.parts)
+
+
+def decode_strips(table: ImageTable, row: int, encoded: bytes | OSError, step: int) -> Strips:
+    """The same in strips of a multiple of `step` rows.
+
+    Raises:
+        BadImageError: As for `decode_image`, before the first strip.
+    """
     data = check_bytes(table, row, encoded)
     shard_id, key = table.shard_ids[table.shards[row]], table.key(row)
     try:
-        pixels = HTJ2K.decode_reduced(data, table.halvings) if table.halvings else get_codec(table.codec).decode(data)
+        if table.halvings:
+            pixels = HTJ2K.decode_reduced(data, table.halvings)
+            strips = Strips(shape=(pixels.shape[0], pixels.shape[1]), parts=iter((pixels,)))
+        else:
+            strips = get_codec(table.codec).decode_strips(data, step, is_checked=table.has_crc32)
     except RadioError as error:
         raise BadImageError(shard_id, key, str(error)) from None
-    if pixels.shape != table.shape(row):
-        raise BadImageError(shard_id, key, f"decodes to {pixels.shape}, the index says {table.shape(row)}")
-    return pixels
+    if strips.shape != table.shape(row):
+        raise BadImageError(shard_id, key, f"decodes to {strips.shape}, the index says {table.shape(row)}")
+    return strips
 
 
 def describe_pack(job: PackJob, patches: NDArray[np.uint16]) -> PackArrays:
@@ -109,18 +123,28 @@ def image_scale(table: ImageTable, row: int, config: LoaderConfig) -> tuple[floa
 
 
 def put_image(
-    arrays: PackArrays, job: PackJob, place: int, pixels: NDArray[np.uint16], scale: tuple[float, float], patch: int
+    arrays: PackArrays, job: PackJob, place: int, strips: Strips, scale: tuple[float, float], patch: int
 ) -> None:
-    """Write an image into its rows of a pack: all its patches, or the richest where the pack has fewer rows for it."""
+    """Write an image into its rows of a pack: all its patches, or the richest where the pack has fewer rows for it.
+
+    Strips have a multiple of `patch` rows.
+    """
     rows = slice(int(job.starts[place]), int(job.starts[place + 1]))
     height, width = job.grids[place].tolist()
     arrays.scale[place] = scale
     if rows.stop - rows.start == height * width:
-        cut_into(pixels, (height, width), patch, arrays.patches[rows])
+        cut_strips(strips.parts, width, patch, arrays.patches[rows])
         return
-    kept = richest(patch_spans(pixels, scale, patch), rows.stop - rows.start)
+    spans: list[NDArray[np.int32]] = []
+
+    def measured() -> Iterable[NDArray[np.uint16]]:
+        for strip in strips.parts:
+            spans.append(patch_spans(strip, scale, patch))
+            yield strip
+
     every = np.empty((height * width, patch * patch), np.uint16)
-    cut_into(pixels, (height, width), patch, every)
+    cut_strips(measured(), width, patch, every)
+    kept = richest(np.concatenate(spans), rows.stop - rows.start)
     arrays.patches[rows] = every[kept]
     arrays.positions[rows] = _places(height, width)[kept]
 
@@ -130,19 +154,35 @@ def cut_into(pixels: NDArray[np.uint16], grid: tuple[int, int], patch: int, out:
 
     The padded image is never made: whole patches, the two edges and the corner are copied from where they lie.
     """
-    # [grid rows, patch, grid columns, patch]: the image's own order
-    image: NDArray[Any] = out.reshape(grid[0], grid[1], patch, patch).transpose(0, 2, 1, 3)
-    (down, rest_rows), (right, rest_columns) = divmod(pixels.shape[0], patch), divmod(pixels.shape[1], patch)
+    cut_strips((pixels,), grid[1], patch, out)
+
+
+def cut_strips(strips: Iterable[NDArray[np.uint16]], across: int, patch: int, out: NDArray[np.uint16]) -> None:
+    """The same, strip by strip of a multiple of `patch` rows; `across` is the width of the grid."""
+    end = 0
+    for strip in strips:
+        begin, end = end, end + -(-len(strip) // patch) * across
+        _cut_strip(strip, across, patch, out[begin:end])
+    out[end:] = 0
+
+
+def _cut_strip(strip: NDArray[np.uint16], across: int, patch: int, out: NDArray[np.uint16]) -> None:
+    """A row of a patch is one value of as many bytes: copied at once, in half the time of its pixels one by one."""
+    run = f"V{2 * patch}"
+    patches, runs = out.reshape(-1, across, patch, patch), out.view(run).reshape(-1, across, patch)
+    (down, rest_rows), (right, rest_columns) = divmod(strip.shape[0], patch), divmod(strip.shape[1], patch)
     rows, columns = down * patch, right * patch
-    image[:down, :, :right] = pixels[:rows, :columns].reshape(down, patch, right, patch)
-    image[down:] = 0
-    image[:down, :, right:] = 0
+    patches[:, right:] = 0
+    if right:
+        whole = strip[:, :columns].view(run)
+        runs[:down, :right] = whole[:rows].reshape(down, patch, right).transpose(0, 2, 1)
+        if rest_rows:
+            patches[down, :right, rest_rows:] = 0
+            runs[down, :right, :rest_rows] = whole[rows:].T
     if rest_columns:
-        image[:down, :, right, :rest_columns] = pixels[:rows, columns:].reshape(down, patch, rest_columns)
-    if rest_rows:
-        image[down, :rest_rows, :right] = pixels[rows:, :columns].reshape(rest_rows, right, patch)
-    if rest_rows and rest_columns:
-        image[down, :rest_rows, right, :rest_columns] = pixels[rows:, columns:]
+        patches[:down, right, :, :rest_columns] = strip[:rows, columns:].reshape(down, patch, rest_columns)
+        if rest_rows:
+            patches[down, right, :rest_rows, :rest_columns] = strip[rows:, columns:]
 
 
 def without(arrays: PackArrays, job: PackJob, missing: Sequence[int]) -> PackArrays:

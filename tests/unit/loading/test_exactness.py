@@ -13,6 +13,7 @@ from loading_collect import collect
 from made_tables import made_table
 from radio_io.loading.batch import BatchPolicy, LoaderConfig
 from radio_io.loading.order import OrderState, epoch_order, images_of_step, steps_per_epoch
+from radio_io.loading.pack_images import cut_strips
 from radio_io.loading.plan import pack_jobs
 from radio_io.loading.torch_loader import PackLoader
 
@@ -129,3 +130,21 @@ def test_steps_vary_hardly_more_than_those_of_a_true_shuffle():
     together = epochs[0][:-1] == epochs[0][1:]
     again = (epochs[1][:-1] == epochs[1][1:])[together].mean()
     assert again < 0.9  # neighbours of one epoch's step part in the next
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_cuts_strips_as_the_padded_image(data):
+    rows, columns, patch = (data.draw(st.integers(1, most)) for most in (70, 70, 17))
+    height, width = (
+        -(-rows // patch) + data.draw(st.integers(0, 2)),
+        -(-columns // patch) + data.draw(st.integers(0, 2)),
+    )
+    pixels = np.random.default_rng(rows * columns).integers(0, 65536, (rows, columns), dtype=np.uint16)
+    padded = np.zeros((height * patch, width * patch), np.uint16)
+    padded[:rows, :columns] = pixels
+    expected = padded.reshape(height, patch, width, patch).swapaxes(1, 2).reshape(height * width, patch * patch)
+    step = patch * data.draw(st.integers(1, 4))
+    found = np.full_like(expected, 7)
+    cut_strips((pixels[row : row + step] for row in range(0, rows, step)), width, patch, found)
+    np.testing.assert_array_equal(found, expected)
