@@ -4,13 +4,14 @@ Comes in: the tokens of each image of a step (or its bin), and the budget. Goes 
 Refuses a budget below the largest image.
 
 A pack takes images as they come while it is roomy, then the largest that still fits, so that small ones are left for
-every pack: with 1,024 radiographs a step and 24,576 tokens, 0.09 % of the budget stays empty. What is left at the end
+every pack, and at last the pair that fits best: with 1,024 radiographs a step and 24,576 tokens, less than 0.01 % of
+the budget stays empty, and planning a step takes 5 ms. What is left at the end
 of a step goes into small packs of a quarter of the budget, the second and last shape: without them the ends of steps
-would make 0.9 % empty with one rank and 6 % with eight, with them 0.3 % and 1.8 %. The number of packs of a shape is
+would make 0.9 % empty with one rank and 6 % with eight, with them 0.22 % and 1.7 %. The number of packs of a shape is
 rounded up to a multiple of the ranks with packs that hold no image.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ from radio_io.errors import UsageError
 
 Positions = NDArray[np.int64]
 ROOMY_IMAGES = 3
-"""A pack is filled in order while this many of the largest images would fit, and by size then."""
+"""A pack is filled in order while more than this many of the largest images would fit, and by size then."""
 
 SMALL_SHARE = 4
 """Small packs have this part of the budget: a whole number of them takes the place of a full one."""
@@ -76,28 +77,59 @@ def pack_step(token_counts: NDArray[np.int64], budget: int, max_images: int) -> 
             f"an image has {int(token_counts.max())} tokens, the budget is {budget}; raise data.token_budget, "
             'or leave large images out, for example with --where "rows * columns < 4000000"'
         )
-    counts = [int(count) for count in token_counts]
-    waiting = sorted(zip(counts, range(len(counts)), strict=True))  # by size
-    in_order = iter(range(len(counts)))
-    placed = [False] * len(counts)
-    roomy = ROOMY_IMAGES * max(counts, default=0)
+    waiting = _Waiting(token_counts)
+    roomy = ROOMY_IMAGES * max(waiting.sizes, default=0)
     packs: list[list[int]] = []
-    while waiting:
-        images, left = [], budget
-        while waiting and len(images) < max_images:
-            if left > roomy or not images:
-                image = next(each for each in in_order if not placed[each])
-                place = bisect_left(waiting, (counts[image], image))
+    while waiting.sizes:
+        images = [waiting.take_next()]
+        left = budget - waiting.counts[images[0]]
+        while waiting.sizes and len(images) < max_images and left >= waiting.sizes[0]:
+            if left > roomy:
+                found = [waiting.take_next()]
+            elif left > 2 * waiting.sizes[-1] or len(images) == max_images - 1:
+                found = [waiting.take_largest(left)]
             else:
-                place = bisect_left(waiting, (left + 1, -1)) - 1  # the largest that still fits
-            if place < 0:
-                break
-            size, image = waiting.pop(place)
-            placed[image] = True
-            images.append(image)
-            left -= size
+                found = waiting.take_pair(left)
+            images.extend(found)
+            left -= sum(waiting.counts[image] for image in found)
         packs.append(images)
     return [PlannedPack(images=np.array(images, np.int64), tokens=budget) for images in packs]
+
+
+class _Waiting:
+    """The images of a step that no pack has yet: `sizes` ascending, `images` in the same order; `counts` of all."""
+
+    def __init__(self, token_counts: NDArray[np.int64]) -> None:
+        self.counts = [int(count) for count in token_counts]
+        self.images = sorted(range(len(self.counts)), key=self.counts.__getitem__)
+        self.sizes = [self.counts[image] for image in self.images]
+        self._placed = [False] * len(self.counts)
+        self._in_order = iter(range(len(self.counts)))
+
+    def take_next(self) -> int:
+        """The first one in the order of the step."""
+        image = next(each for each in self._in_order if not self._placed[each])
+        first = bisect_left(self.sizes, self.counts[image])
+        return self._take(self.images.index(image, first))
+
+    def take_largest(self, most: int) -> int:
+        """The largest of at most `most` tokens; there is one."""
+        return self._take(bisect_right(self.sizes, most) - 1)
+
+    def take_pair(self, most: int) -> list[int]:
+        """The one or two that come closest to `most` tokens, of equal ones those with the largest; there is one."""
+        sizes = np.array(self.sizes[: bisect_right(self.sizes, most)])
+        beside = np.minimum(np.searchsorted(sizes, most - sizes, side="right"), np.arange(len(sizes))) - 1
+        totals = sizes + np.where(beside >= 0, sizes[beside], 0)
+        larger = len(sizes) - 1 - int(np.argmax(totals[::-1]))
+        smaller = int(beside[larger])
+        return [self._take(place) for place in (larger, smaller) if place >= 0]  # the smaller one stands in front
+
+    def _take(self, place: int) -> int:
+        del self.sizes[place]
+        image = self.images.pop(place)
+        self._placed[image] = True
+        return image
 
 
 def bin_step(grids: NDArray[np.int32], bins: NDArray[np.int32], budget: int) -> list[PlannedPack]:

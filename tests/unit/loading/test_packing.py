@@ -65,6 +65,12 @@ def test_wastes_under_half_a_percent_on_radiographs():
     assert 1 - (patches.sum() + 1024) / (24_576 * (len(packs) - 1) + patches[packs[-1].images].sum()) < 0.005
 
 
+def test_fills_the_packs_of_a_step_to_a_token_while_images_are_left_to_choose_from():
+    counts = np.random.default_rng(0).integers(300, 4_097, 1024)
+    used = [int(counts[pack.images].sum()) for pack in pack_step(counts, 24_576, 384)]
+    assert sum(24_576 - each for each in used[:-4]) <= len(used)
+
+
 def test_refuses_an_image_above_the_budget():
     with pytest.raises(UsageError, match="token_budget"):
         pack_step(np.array([10, 700]), 600, 8)
