@@ -149,7 +149,7 @@ class _Measured:
         self._compiled: CompiledModel | None = None
         if config.run.compile and name in POLICIES:
             policy = BatchPolicy.PACKED if name == "packed" else BatchPolicy.BINS
-            self._forward = self._compiled = CompiledModel(model, policy, device)
+            self._forward = self._compiled = CompiledModel(model, policy, device, small_packs=False)
         self._cpu_s: list[float] = []
         self._wall_s: list[float] = []
         self._memory_bytes, self._graphs, self._first_s, self._loss = 0, 0, 0.0, 0.0

@@ -23,11 +23,12 @@ class DataConfig:
 
     `policy` is packed or bins, `scale` percentile or bits, `resolution` 1, 1/2, 1/4 or 1/8; `workers` 0 takes one
     decoding thread a core. `drop_background` leaves out patches whose span is at most `background_permille` thousandths
-    of the values that become 0 to 1.
+    of the values that become 0 to 1. `small_packs` false gives all packs one shape: one graph, more empty tokens.
     """
 
     policy: str = "packed"
     token_budget: int = 24_576
+    small_packs: bool = True
     step_images: int = 1_024
     scale: str = "percentile"
     resolution: str = "1"

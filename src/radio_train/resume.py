@@ -4,7 +4,8 @@ Comes in: a checkpoint, and what the run would begin with. Goes out: the state t
 selection, seed, model or data settings, with the differences named; `allow` accepts kinds of them.
 
 What may always change, since it changes nothing but speed, memory or what comes later: the number of ranks,
-`data.workers`, `data.max_bad`, `data.token_budget`, and everything in `optimizer` and `run` but the seed.
+`data.workers`, `data.max_bad`, `data.token_budget`, `data.small_packs`, and everything in `optimizer` and `run` but the
+seed.
 """
 
 from collections.abc import Collection, Mapping
@@ -21,7 +22,7 @@ KINDS = ("dataset", "images", "data", "model")
 """What `allow` may name: another dataset id; other selected images; settings of `data`; settings of `model` that leave
 the weights as they are (mask_ratio, norm_pix, weighting)."""
 
-_FREE = {"data": ("workers", "max_bad", "token_budget"), "model": ()}
+_FREE = {"data": ("workers", "max_bad", "token_budget", "small_packs"), "model": ()}
 _SAME_WEIGHTS = ("mask_ratio", "norm_pix", "weighting", "layer_norm_eps")
 
 

@@ -54,6 +54,7 @@ def loader_config(config: PretrainConfig, *, shuffle: bool = True, quarantine: P
         patch_size=config.model.patch_size,
         policy=BatchPolicy(config.data.policy),
         token_budget=config.data.token_budget,
+        small_packs=config.data.small_packs,
         shuffle=shuffle,
         mask_ratio=config.model.mask_ratio,
         scale=ScaleMode(config.data.scale),

@@ -94,7 +94,7 @@ class Trainer:
         policy = BatchPolicy(self.config.data.policy)
         self.forward: Callable[..., Tensor] = self.model
         if self.config.run.compile:
-            self.forward = CompiledModel(self.model, policy, self.device)
+            self.forward = CompiledModel(self.model, policy, self.device, small_packs=self.config.data.small_packs)
         self.sharded = is_sharded(self.config, self.ranks)
         self.gradients = (ShardedGradients if self.sharded else GradientBuffer)(self.model, self.ranks)
         self.steps_an_epoch = steps_per_epoch(len(job.table), self.config.data.step_images)

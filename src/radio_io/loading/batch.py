@@ -69,6 +69,7 @@ class LoaderConfig:
         policy: `packed` or `bins`.
         token_budget: Tokens of a pack (one CLS token an image included); at least those of the largest image.
         max_images: Images of a `packed` pack at most; None chooses a bound from the size distribution.
+        small_packs: Whether what is left at the end of a step goes into small packs, a second shape (`packed`).
         shuffle: False gives the images in the order of the dataset (validation, embedding).
         mask_ratio: Share of an image's patches that is masked; only `Pack.step_masked` depends on it.
         scale: Which pixel values become 0 and 1.
@@ -87,6 +88,7 @@ class LoaderConfig:
     policy: BatchPolicy = BatchPolicy.PACKED
     token_budget: int = 24_576
     max_images: int | None = None
+    small_packs: bool = True
     shuffle: bool = True
     mask_ratio: float = 0.75
     scale: ScaleMode = ScaleMode.PERCENTILE

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from radio_io.loading.batch import BatchPolicy, LoaderConfig
 from radio_io.loading.order import OrderState, orders
-from radio_io.loading.packing import PlannedPack, bin_step, pack_for_ranks, share_packs, visible_patches
+from radio_io.loading.packing import PlannedPack, bin_step, pack_for_ranks, pack_step, share_packs, visible_patches
 from radio_io.loading.table import ImageTable, Rows
 
 TYPICAL_LEAST_TOKENS = 64
@@ -49,8 +49,10 @@ def plan_step(
         for pack in packs:
             if pack.grid is not None:
                 patches[pack.images] = pack.grid[0] * pack.grid[1]
-    else:
+    elif config.small_packs:
         packs = pack_for_ranks(patches + 1, config.token_budget, max_images, world_size)
+    else:
+        packs = pack_step(patches + 1, config.token_budget, max_images)
     masked = int((patches - visible_patches(patches, config.mask_ratio)).sum())
     shared = tuple(share_packs(packs, world_size))
     tokens = int(patches.sum()) + len(rows)

@@ -7,6 +7,7 @@ import pytest
 
 from radio_io.loading.batch import BatchPolicy, LoaderConfig
 from radio_io.loading.order import OrderState, images_of_step, steps_per_epoch
+from radio_io.loading.plan import plan_step
 from radio_io.loading.table import load_image_table
 from radio_io.loading.torch_loader import PackLoader
 
@@ -42,6 +43,22 @@ def test_ranks_share_the_same_steps_also_after_an_interruption(built, table, pol
     for step in range(1, steps):
         rows = images_of_step(table, OrderState(seed=1, step=step, step_images=20))
         assert sorted(seen[step]) == sorted(table.key(row) for row in rows)
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+@pytest.mark.parametrize("small_packs", [True, False])
+def test_without_small_packs_all_packs_have_one_shape(table, small_packs, ranks):
+    config = LoaderConfig(patch_size=16, token_budget=2400, small_packs=small_packs)
+    found = set()
+    for step in range(steps_per_epoch(len(table), 20)):
+        state = OrderState(seed=1, step=step, step_images=20)
+        rows = images_of_step(table, state)
+        plan = plan_step(table, rows, state, config, max_images=64, world_size=ranks)
+        assert sorted(np.concatenate([pack.images for pack in plan.packs]).tolist()) == list(range(len(rows)))
+        assert len(plan.packs) % ranks == 0
+        found |= {pack.tokens for pack in plan.packs}
+    assert (600 in found) == small_packs
+    assert found <= {600, 2400}
 
 
 def test_a_selection_is_a_part_of_the_whole(built, table):

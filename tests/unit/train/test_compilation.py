@@ -23,11 +23,11 @@ LONGEST = 8 * 9 + 1
 """Beyond the base grid of 6 x 6: one graph must do for such images too."""
 
 
-def compiled(policy):
+def compiled(policy, **how):
     torch._dynamo.reset()
     torch.manual_seed(0)
     model = MaskedAutoencoder(SMALL)
-    return model, CompiledModel(model, policy, CPU)
+    return model, CompiledModel(model, policy, CPU, **how)
 
 
 def step(forward, model, pack):
@@ -48,20 +48,22 @@ def random_pack(number, tokens=160):
     return make_pack(images(*grids, seed=number), tokens=tokens, max_images=8)
 
 
-def test_fifty_packings_are_one_graph():
-    model, forward = compiled(BatchPolicy.PACKED)
+def test_fifty_packings_of_one_shape_are_one_graph_and_another_shape_stops_the_run():
+    model, forward = compiled(BatchPolicy.PACKED, small_packs=False)
     for number in range(50):
         loss = step(forward, model, random_pack(number))
         if number % 10 == 0:
             assert loss == pytest.approx(step(model, model, random_pack(number)), rel=1e-4)
     assert forward.graphs == 1
+    with pytest.raises(TrainingError, match="compiled 2 graphs, expected at most 1 with"):
+        step(forward, model, random_pack(1, tokens=170))
 
 
-def test_small_packs_are_a_second_graph_and_another_shape_stops_the_run():
+def test_fifty_packings_with_small_packs_are_two_graphs_and_a_third_shape_stops_the_run():
     model, forward = compiled(BatchPolicy.PACKED)
-    for tokens in (160, 170, 160, 170):
-        step(forward, model, random_pack(1, tokens=tokens))
-    assert forward.graphs == 2
+    for number in range(50):
+        step(forward, model, random_pack(number, tokens=80 if number % 3 == 2 else 160))
+        assert forward.graphs == (1 if number < 2 else 2)
     with pytest.raises(TrainingError, match="compiled 3 graphs, expected at most 2 with"):
         step(forward, model, random_pack(1, tokens=180))
 
@@ -77,7 +79,12 @@ def test_thirty_six_bins_are_two_graphs_at_most():
 
 
 @pytest.mark.parametrize(
-    ("policy", "settings"), [("packed", ["data.token_budget=1400"]), ("bins", ["data.token_budget=5200"])]
+    ("policy", "settings"),
+    [
+        ("packed", ["data.token_budget=1400"]),
+        ("packed", ["data.token_budget=1400", "data.small_packs=false"]),
+        ("bins", ["data.token_budget=5200"]),
+    ],
 )
 def test_a_compiled_run_gives_the_losses_of_an_eager_one(built, tmp_path, policy, settings):
     torch._dynamo.reset()
