@@ -4,6 +4,8 @@ Makes an export and shards, pre-trains `tiny` for at most some minutes, embeds a
 random weights, and fits the same linear probe of the body region on both: on patients of the train split, tested on
 others. The strength of its regularisation is chosen among patients of the train split, for each side anew. Random
 weights are drawn several times, and embed the images at full resolution, too, so that they have their best chance.
+Then the same with the labels of few training patients, drawn several times and alike for all weights; here the strength
+is the best for the training patients that were not drawn.
 
     python bench/train_probe.py --out probe --images 2000 --minutes 18
     python bench/train_probe.py --out probe --steps 3000                  # where the machine is shared with others
@@ -44,6 +46,8 @@ STRENGTHS = (0.1, 1.0, 10.0)
 POOLINGS = ("cls", "mean")
 RANDOM_SEEDS = (1, 2, 3)
 RESAMPLES = 1_000
+LABEL_FRACTIONS = (0.01, 0.1)
+LABEL_DRAWS = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,13 +62,19 @@ class Images:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Score:
-    """Balanced accuracy of the images of other patients, and what was predicted for them."""
+    """Balanced accuracy of the images of other patients, and what was predicted for them.
+
+    `within` is that of patients of the train split left out in turn, `few_labels` that of the images of other patients
+    with each of `LABEL_FRACTIONS`, the mean over the draws.
+    """
 
     name: str
     pooling: str
     strength: float
+    within: float
     accuracy: float
     predicted: np.ndarray
+    few_labels: tuple[float, ...]
 
 
 def main() -> None:
@@ -157,10 +167,19 @@ def scores_of(
     for pooling in POOLINGS:
         values = np.array([rows[key][pooling] for key in images.keys])
         x, y = values[fitted], images.regions[fitted]
-        strength = max(STRENGTHS, key=lambda each: accuracy_within(x, y, patients, each))
+        within = {each: accuracy_within(x, y, patients, each) for each in STRENGTHS}
+        strength = max(within, key=within.__getitem__)
         predicted = linear(strength).fit(x, y).predict(values[~fitted])
         accuracy = balanced_accuracy(images.regions[~fitted], predicted)
-        yield Score(name=name, pooling=pooling, strength=strength, accuracy=accuracy, predicted=predicted)
+        yield Score(
+            name=name,
+            pooling=pooling,
+            strength=strength,
+            within=within[strength],
+            accuracy=accuracy,
+            predicted=predicted,
+            few_labels=tuple(accuracy_of_few(images, values, fraction) for fraction in LABEL_FRACTIONS),
+        )
 
 
 def accuracy_within(x: np.ndarray, y: np.ndarray, patients: np.ndarray, strength: float) -> float:
@@ -171,6 +190,35 @@ def accuracy_within(x: np.ndarray, y: np.ndarray, patients: np.ndarray, strength
         for fit, rest in StratifiedGroupKFold(5, shuffle=True, random_state=0).split(x, y, patients):
             predicted[rest] = linear(strength).fit(x[fit], y[fit]).predict(x[rest])
     return balanced_accuracy(y, predicted)
+
+
+def accuracy_of_few(images: Images, values: np.ndarray, fraction: float) -> float:
+    """Balanced accuracy of the images of other patients with the labels of some training patients only.
+
+    The patients that are drawn depend on the fraction and the draw alone. A region that they lack is never found.
+    """
+    scores = np.zeros((len(STRENGTHS), LABEL_DRAWS, 2))
+    rest = ~images.is_train
+    for draw in range(LABEL_DRAWS):
+        chosen = draw_patients(images, fraction, draw)
+        for row, strength in enumerate(STRENGTHS):
+            fitted = linear(strength).fit(values[chosen], images.regions[chosen])
+            for column, tested in enumerate((images.is_train & ~chosen, rest)):
+                predicted = fitted.predict(values[tested])
+                scores[row, draw, column] = balanced_accuracy(images.regions[tested], predicted)
+    means = scores.mean(axis=1)
+    return float(means[means[:, 0].argmax(), 1])
+
+
+def draw_patients(images: Images, fraction: float, draw: int) -> np.ndarray:
+    """The images of a share of the training patients, [n] bool; drawn again where all are of one region."""
+    patients = np.unique(images.patients[images.is_train])
+    rng = np.random.default_rng([round(1_000 * fraction), draw])
+    while True:
+        drawn = rng.choice(patients, max(1, round(fraction * len(patients))), replace=False)
+        chosen = images.is_train & np.isin(images.patients, drawn)
+        if len(np.unique(images.regions[chosen])) > 1:
+            return chosen
 
 
 def balanced_accuracy(truth: np.ndarray, predicted: np.ndarray) -> float:
@@ -200,13 +248,18 @@ def show_run(run: Path, seconds: float) -> None:
 
 def show_scores(images: Images, scores: list[Score]) -> None:
     """Print the table, and the best of each side with an interval over patients."""
-    print("balanced accuracy of the region, other patients (weights, resolution, pooling: mean of the draws)")
+    shares = " ".join(f"{fraction:>7.0%}" for fraction in LABEL_FRACTIONS)
+    print("balanced accuracy of the region, other patients (weights, resolution, pooling: mean of the draws), with the")
+    print("labels of all training patients, of few, and of training patients left out in turn")
+    print(f"{'':20}    100% {shares}  within")
     means: dict[tuple[str, str], float] = {}
     for name, pooling in dict.fromkeys((score.name, score.pooling) for score in scores):
         found = [score for score in scores if (score.name, score.pooling) == (name, pooling)]
         means[name, pooling] = float(np.mean([score.accuracy for score in found]))
         strengths = ", ".join(f"{score.strength:g}" for score in found)
-        print(f"{name:14} {pooling:5} {means[name, pooling]:.1%}  C {strengths}")
+        few = " ".join(f"{share:7.1%}" for share in np.mean([score.few_labels for score in found], axis=0))
+        within = float(np.mean([score.within for score in found]))
+        print(f"{name:14} {pooling:5} {means[name, pooling]:7.1%} {few} {within:7.1%}  C {strengths}")
     best = {
         side: max((key for key in means if key[0].startswith(side)), key=means.get) for side in ("trained", "random")
     }

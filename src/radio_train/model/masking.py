@@ -97,14 +97,20 @@ def mask_pack(
     epoch: int,
     dtype: torch.dtype = torch.float32,
     longest: int | None = None,
+    trim: bool = False,
 ) -> MaskedPack:
     """The masked pack of a pack, on the device of its patches; only index arrays are made on the host.
 
     `longest` bounds the tokens of an image. It is a constant of the compiled graph: give the largest of the dataset.
-    None takes the base grid's, or the pack's for a pack with a larger image.
+    None takes the base grid's, or the pack's for a pack with a larger image. `trim` leaves out the rows that only fill
+    up the pack: less to compute where nothing is compiled, and no static shape.
     """
     tokens, max_images = pack.patches.shape[0], pack.grids.shape[0]
-    encoder_rows, masked_rows = budgets(tokens, max_images, config.mask_ratio)
+    if trim and pack.num_images:
+        tokens = int(pack.offsets[pack.num_images]) + pack.num_images
+        encoder_rows, masked_rows = budgets(tokens, pack.num_images, config.mask_ratio)
+    else:
+        encoder_rows, masked_rows = budgets(tokens, max_images, config.mask_ratio)
     builder = _Builder(tokens, encoder_rows, masked_rows)
     offsets, positions, grids = pack.offsets.cpu().numpy(), pack.positions.cpu().numpy(), pack.grids.cpu().numpy()
     for image in range(pack.num_images):

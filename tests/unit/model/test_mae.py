@@ -18,13 +18,13 @@ def new_model(config=SMALL, dtype=torch.float64):
     return MaskedAutoencoder(config).to(dtype)
 
 
-def step_loss(model, packs, dtype=torch.float64, *, autocast=False):
+def step_loss(model, packs, dtype=torch.float64, *, autocast=False, trim=False):
     """Loss and gradients of a step given as packs."""
     model.zero_grad(set_to_none=True)
     total = 0.0
     for pack in packs:
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            loss = model(mask_pack(pack, model.config, seed=1, epoch=0, dtype=dtype))
+            loss = model(mask_pack(pack, model.config, seed=1, epoch=0, dtype=dtype, trim=trim))
         loss.backward()
         total += float(loss.detach())
     return total, gradients(model)
@@ -69,6 +69,22 @@ def test_packing_changes_nothing(weighting, norm_pix, dtype, tolerance):
             largest = 1.0 if parameter.endswith("k_proj.bias") else float(gradient.abs().max())
             worst = float((found[parameter] - gradient).abs().max()) / largest
             assert worst <= 20 * tolerance, (name, parameter)
+
+
+@pytest.mark.parametrize("mask_ratio", [0.0, 0.5, 0.75])
+def test_rows_that_only_fill_up_change_nothing_where_they_are_left_out(mask_ratio):
+    config = replace(SMALL, mask_ratio=mask_ratio)
+    packs = [same_scale(make_pack(part, tokens=200, max_images=9, ratio=mask_ratio)) for part in (images(*GRIDS), [])]
+    trimmed = mask_pack(packs[0], config, seed=1, epoch=0, trim=True)
+    assert len(trimmed.decoder_source) == sum(h * w + 1 for h, w in GRIDS)
+    assert 0 <= len(trimmed.visible) - int((trimmed.decoder_source >= 0).sum()) < len(GRIDS)
+    assert trimmed.encoder_offsets[-1] == len(trimmed.visible)
+    model = new_model(config)
+    loss, wanted = step_loss(model, packs)
+    found_loss, found = step_loss(model, packs, trim=True)
+    assert found_loss == pytest.approx(loss, rel=1e-14)
+    for parameter, gradient in wanted.items():
+        torch.testing.assert_close(found[parameter], gradient, rtol=1e-12, atol=1e-15)
 
 
 def test_packing_changes_little_under_bfloat16():
