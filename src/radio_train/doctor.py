@@ -4,6 +4,9 @@ Comes in: a dataset, a configuration. Goes out: `Diagnosis`: the measured rate o
 rate and data-wait share of the first epoch and of later ones, and advice with the gain to expect. Refuses what the
 loader refuses.
 
+Decoding is what the whole loader does with images in memory, on all its threads: the codec alone on a few images that
+stay in the processor's cache forecast up to a quarter too much.
+
 The prediction: packs come as fast as the slower of reading and decoding, and training goes as fast as the slower of
 packs and model; where the model computes on the CPU, it and decoding take turns.
 """
@@ -12,11 +15,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from radio_io import atomic
 from radio_io.benchmarks.loading import measure_loader
 from radio_io.benchmarks.storage import StorageSpeed, forget_pages, measure_storage
-from radio_io.benchmarks.yardsticks import decode_and_cut
 from radio_io.executors import default_workers
 from radio_io.loading.reading import ReadConfig
+from radio_io.loading.store import MemoryStore, open_store
 from radio_io.loading.table import ImageTable
 from radio_train.config import PretrainConfig
 from radio_train.model_speed import model_images_per_s
@@ -27,6 +31,7 @@ FAST_CODEC_GAIN = 2.0
 CACHE_MB_S = 1_500.0
 """What a local NVMe disk gives at least."""
 DECODE_IMAGES = 48
+DECODED_IMAGES = 96
 VERIFY_IMAGES = 300
 
 
@@ -94,7 +99,7 @@ def diagnose(
     storage = measure_storage(dataset, table, loading.reading, probe_s=probe_s)
     image_mb = float(table.sizes.mean()) / 1e6
     reading = storage.with_streams(loading.reading.streams) / image_mb
-    decoding = _decoding(dataset, table, config, workers)
+    decoding = _decoding(dataset, table, loading.reading, workers)
     model, on_cpu = model_images_per_s(config, dataset, table) if with_model else (None, False)
     first = forecast(reading, decoding, model, model_on_cpu=on_cpu)
     cached = max(reading, CACHE_MB_S / image_mb) if loading.reading.cache else reading
@@ -145,9 +150,17 @@ def decode_sample(images: int) -> list[int]:
     return [number * images // count for number in range(count)]
 
 
-def _decoding(dataset: Path, table: ImageTable, config: PretrainConfig, workers: int) -> float:
+def _decoding(dataset: Path, table: ImageTable, reading: ReadConfig, workers: int) -> float:
     some = table.part(decode_sample(len(table)))
-    return decode_and_cut(dataset, some, patch=config.model.patch_size, threads=workers, rounds=2).images_per_s
+    source = open_store(dataset, reading.store)
+    try:
+        with atomic.storage_errors(dataset):
+            memory = MemoryStore(source, some)
+    finally:
+        source.close()
+    alone, epochs = ReadConfig(read_ahead_bytes=reading.read_ahead_bytes), max(1, -(-DECODED_IMAGES // len(some)))
+    rate = measure_loader(dataset, some, name="decoding", reading=alone, workers=workers, epochs=epochs, store=memory)
+    return rate.images_per_s
 
 
 def _measured(dataset: Path, table: ImageTable, reading: ReadConfig, workers: int) -> float:

@@ -27,6 +27,7 @@ from radio_io.benchmarks.yardsticks import (
 from radio_io.loading.batch import Decoder, LoaderConfig
 from radio_io.loading.order import OrderState
 from radio_io.loading.reading import ReadConfig
+from radio_io.loading.store import ShardStore
 from radio_io.loading.table import ImageTable, load_image_table
 from radio_io.loading.torch_loader import PackLoader
 
@@ -69,11 +70,13 @@ def measure_loader(
     epochs: int = 1,
     decoder: Decoder = Decoder.THREADS,
     link: Mounted | None = None,
+    store: ShardStore | None = None,
 ) -> Rate:
     """At least the images of so many epochs, while the loader runs; the trainer takes no time.
 
     The clock starts once `LEAD_PACKS` have arrived, when the memory of packs is there and the queues are in the state
-    in which they are at the end. What came from the store is counted as it arrived, read ahead or not.
+    in which they are at the end. What came from the store is counted as it arrived, read ahead or not. `store` takes
+    the place of the one that `reading` names.
     """
     largest = int(table.grids(PATCH_SIZE).prod(axis=1).max()) + 1
     # What is read ahead at the end is not delivered: keep it small beside what is.
@@ -86,7 +89,7 @@ def measure_loader(
         decoder=decoder,
         reading=replace(reading, read_ahead_bytes=ahead),
     )
-    with PackLoader(root, table, config, OrderState(seed=0)) as loader:
+    with PackLoader(root, table, config, OrderState(seed=0), store=store) as loader:
         packs = iter(loader)
         for _ in range(LEAD_PACKS):
             next(packs)

@@ -20,7 +20,7 @@ from radio_io.layout import DatasetLayout
 from radio_io.loading.order import OrderState, images_of_step
 from radio_io.loading.reading import Range, ReadConfig, plan_ranges
 from radio_io.loading.store import ShardStore, open_store
-from radio_io.loading.table import ImageTable
+from radio_io.loading.table import ImageTable, Rows
 
 PROBE_S = 2.0
 SMALL_READ = 4096
@@ -71,13 +71,13 @@ def measure_storage(root: Path, table: ImageTable, config: ReadConfig, *, probe_
         with atomic.storage_errors(folder):
             forget_pages(folder, table)
             latency_ms = _latency_ms(store, table, single)
-            sequential = _bandwidth(store, table, large, streams=1, probe_s=probe_s)
+            sequential = _bandwidth(store, table, rows, large, streams=1, probe_s=probe_s)
             forget_pages(folder, table)
-            image = _bandwidth(store, table, single, streams=1, probe_s=probe_s)
+            image = _bandwidth(store, table, rows, single, streams=1, probe_s=probe_s)
             found: list[tuple[int, float]] = []
             for streams in sorted({*STREAMS, config.streams}):
                 forget_pages(folder, table)
-                found.append((streams, _bandwidth(store, table, ranges, streams=streams, probe_s=probe_s)))
+                found.append((streams, _bandwidth(store, table, rows, ranges, streams=streams, probe_s=probe_s)))
     finally:
         store.close()
     return StorageSpeed(latency_ms=latency_ms, sequential_mb_s=sequential, image_mb_s=image, streams_mb_s=tuple(found))
@@ -109,14 +109,17 @@ def _latency_ms(store: ShardStore, table: ImageTable, images: Sequence[Range]) -
     return 1e3 * statistics.median(seconds)
 
 
-def _bandwidth(store: ShardStore, table: ImageTable, ranges: Sequence[Range], *, streams: int, probe_s: float) -> float:
-    """MB/s over about `probe_s`, of whole rounds over the ranges or parts of one."""
+def _bandwidth(
+    store: ShardStore, table: ImageTable, rows: Rows, ranges: Sequence[Range], *, streams: int, probe_s: float
+) -> float:
+    """MB/s over about `probe_s`, of whole rounds over the ranges or parts of one; what lies between images is lost."""
     began_s = time.perf_counter()
 
     def read(each: Range) -> int:
         if time.perf_counter() - began_s > probe_s:
             return 0
-        return len(store.read(table.shard_ids[each.shard], each.offset, each.size))
+        store.read(table.shard_ids[each.shard], each.offset, each.size)
+        return int(table.sizes[rows[list(each.places)]].sum())
 
     with ThreadPoolExecutor(streams) as pool:
         size = sum(pool.map(read, _enough(ranges, streams)))

@@ -36,7 +36,7 @@ from radio_io.loading.packing import visible_patches
 from radio_io.loading.plan import PackJob, StepPlan, pack_jobs, pack_slots, plan_step
 from radio_io.loading.read_ahead import Fetched, ReadAhead, ReadCounts
 from radio_io.loading.reading import ReadConfig
-from radio_io.loading.store import open_store
+from radio_io.loading.store import ShardStore, open_store
 from radio_io.loading.table import ImageTable
 
 __all__ = ["PackLoader", "StepPlan", "TensorPack", "plan_step", "visible_patches"]
@@ -57,7 +57,9 @@ class PackLoader:
         *,
         rank: int = 0,
         world_size: int = 1,
+        store: ShardStore | None = None,
     ) -> None:
+        """`store` takes the place of the one that the configuration names; `close` closes it."""
         if table.kept is not None and not (config.policy is BatchPolicy.PACKED and config.decoder is Decoder.THREADS):
             raise UsageError("background is dropped with policy packed and decoder threads only")
         self._table, self._config, self._start = table, config, state
@@ -67,7 +69,7 @@ class PackLoader:
             table, max_bad=config.max_bad, patch_size=config.patch_size, file=config.quarantine
         )
         self.cache = cache_of(root, table, config.reading)
-        self._store = open_store(root, config.reading.store, pause_s=config.reading.retry_pause_s)
+        self._store = store or open_store(root, config.reading.store, pause_s=config.reading.retry_pause_s)
         self._reader = ReadAhead(table, self._store, self._reading(), self.cache)
         self._queue: queue.Queue[PackInProgress | BaseException] = queue.Queue(maxsize=config.prefetch_packs)
         self._blocks = PackMemory()

@@ -18,7 +18,7 @@ from radio_io.layout import DatasetLayout
 from radio_io.loading.batch import LoaderConfig
 from radio_io.loading.order import OrderState
 from radio_io.loading.reading import ReadConfig, parse_size, plan_ranges
-from radio_io.loading.store import LocalStore, RemoteStore, read_fully
+from radio_io.loading.store import LocalStore, MemoryStore, RemoteStore, read_fully
 from radio_io.loading.torch_loader import PackLoader
 
 PATCH = 16
@@ -215,6 +215,18 @@ def test_reads_object_stores_like_folders(sharded, table):
     assert remote.keys() == local.keys()
     for step in local:
         assert all((remote[step][key] == patches).all() for key, patches in local[step].items())
+
+
+def test_images_in_memory_are_read_like_shards(sharded, table):
+    config = LoaderConfig(patch_size=16, token_budget=2048, workers=1, reading=ReadConfig(read_ahead_bytes=1 << 20))
+    memory = MemoryStore(LocalStore(sharded.root), table)
+    with PackLoader(sharded.root, table, config, OrderState(seed=3), store=memory) as loader:
+        packs = list(itertools.islice(loader, 3))
+    with PackLoader(sharded.root, table, config, OrderState(seed=3)) as loader:
+        for pack, same in zip(packs, loader, strict=False):
+            assert pack.keys == same.keys
+            assert (pack.patches.numpy() == same.patches.numpy()).all()
+    assert not loader.bad_images
 
 
 def test_an_object_store_that_is_not_there_is_named():

@@ -10,6 +10,7 @@ import pytest
 
 from radio_io.benchmarks.throttled_folder import throttled
 from radio_io.errors import UsageError
+from radio_io.loading import read_ahead
 from radio_train.config import load_config
 from radio_train.doctor import decode_sample, diagnose, forecast
 from radio_train.run_folder import Selection
@@ -41,7 +42,8 @@ def test_decoding_is_timed_on_images_of_all_sizes():
 
 
 @pytest.mark.slow
-def test_a_slow_link_is_found_and_forecast(built, tmp_path):
+def test_a_slow_link_is_found_and_forecast(built, tmp_path, monkeypatch):
+    monkeypatch.setattr(read_ahead, "MAX_WINDOW", 1)  # a window of several epochs would read these few images once
     try:
         with throttled(built.root, tmp_path / "mount", mbit_per_s=40, latency_ms=2) as mounted:
             config = load_config("tiny", assignments=[f"reading.store='{mounted.path}'"])
