@@ -213,15 +213,18 @@ class ReadAhead:
     def _from_range(self, task: _Task, wanted: Range) -> list[Encoded]:
         shard_id = self._table.shard_ids[wanted.shard]
         try:
-            data = memoryview(self._store.read(shard_id, wanted.offset, wanted.size))
+            whole = self._store.read(shard_id, wanted.offset, wanted.size)
         except OSError as error:
             if len(task.rows) == 1:
                 return [error]
             return [self._single(row) for row in task.rows]  # only some of them may be out of reach
         with self._lock:
             self.counts.requests += 1
-            self.counts.store_bytes += len(data)
+            self.counts.store_bytes += len(whole)
+        if len(task.rows) == 1:  # the range is the image: no copy
+            return [self._kept(task.rows[0], whole)]
         found: list[Encoded] = []
+        data = memoryview(whole)
         for row in task.rows:
             start = int(self._table.offsets[row]) - wanted.offset
             found.append(self._kept(row, bytes(data[start : start + int(self._table.sizes[row])])))
