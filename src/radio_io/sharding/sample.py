@@ -4,7 +4,6 @@ Comes in: a path and a `SampleContext`. Goes out: `Sample`, the encoded image wi
 (`ImageRejectedError`) what any stage on the way refuses.
 """
 
-import datetime
 import json
 from dataclasses import dataclass, field, fields
 
