@@ -9,7 +9,6 @@ A first Ctrl-C stops handing out units and lets those in flight finish; a second
 
 import contextlib
 import faulthandler
-import multiprocessing
 import os
 import resource
 import signal
@@ -20,6 +19,8 @@ from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
+from multiprocessing.context import ForkServerContext
+from multiprocessing.synchronize import RLock
 from pathlib import Path
 from types import FrameType
 from typing import Any, Generic, TextIO, TypeAlias, TypeVar, cast
@@ -130,13 +131,29 @@ def run_units(
             raise
 
 
+class _LastingLocks(ForkServerContext):
+    """Keeps the locks of a pool until its processes have ended.
+
+    The pool itself lets go of them before, and a process that is only starting looks for them by their names.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._locks: list[RLock] = []
+
+    def RLock(self) -> RLock:  # noqa: N802 - the name is that of multiprocessing
+        """A lock that lives until this context does not."""
+        self._locks.append(super().RLock())
+        return self._locks[-1]
+
+
 def _started_pool(workers: int, memory_bytes: int | None) -> ProcessPool:
     """A pool whose processes are born deaf to Ctrl-C, which a terminal sends to the parent and to all of them.
 
     They are started by threads of the pool, and threads and processes inherit which signals are blocked. They are forks
     of a server that has imported what they need, so that one that has died is replaced in milliseconds.
     """
-    context: Any = multiprocessing.get_context("forkserver")
+    context: Any = _LastingLocks()
     context.set_forkserver_preload(PRELOADED)
     resource_tracker.ensure_running()  # unblocks Ctrl-C when it starts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

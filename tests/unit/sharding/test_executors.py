@@ -161,6 +161,33 @@ def make_positive(unit, failure):
     return (yield Task(die_if_negative, -unit, 30.0))
 
 
+LATE_STARTERS = """
+import os, sys, time
+from multiprocessing.util import Finalize
+
+if __name__ == "__mp_main__":  # in a worker: all but the first are late
+    try:
+        os.close(os.open(sys.argv[1], os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        time.sleep(1)
+
+def slow_to_end(unit):
+    Finalize(None, time.sleep, args=(1.5,), exitpriority=1)
+    return unit
+
+if __name__ == "__main__":
+    from radio_io.executors import run_units
+    print([outcome.result for outcome in run_units(slow_to_end, [1], workers=4, timeout_s=60)])
+"""
+
+
+def test_a_process_that_starts_when_its_pool_ends_says_nothing(tmp_path):
+    (tmp_path / "late.py").write_text(LATE_STARTERS)
+    command = [sys.executable, str(tmp_path / "late.py"), str(tmp_path / "first")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.stdout, done.stderr) == ("[1]\n", "")
+
+
 def test_a_recovery_runs_in_the_pool_and_keeps_the_order():
     units = [1, -2, 3, -4, 100, 5, 6, 7, 8, 9]
     outcomes = list(run_units(die_if_negative, units, workers=2, timeout_s=30.0, recover=make_positive))
