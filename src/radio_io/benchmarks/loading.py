@@ -159,7 +159,7 @@ def measure_local(root: Path, *, workers: int, epochs: int = 4, with_webdataset:
     ours = "radio, local shards"
     measure_loader(root, table, name="warming", reading=ReadConfig(), workers=workers)
     local = measure_loader(root, table, name=ours, reading=ReadConfig(), workers=workers, epochs=epochs)
-    single = decode_alone(root, table, threads=1)
+    single = decode_alone(root, table, threads=1, rounds=epochs)
     least = decode_and_cut(root, table, patch=PATCH_SIZE, threads=workers, rounds=epochs)
     cores = replace(single, name=f"{workers} x {single.name}", seconds=single.seconds / workers)
     found = [_beside(local, cores), _beside(local, least)]
