@@ -23,9 +23,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from radio_io import atomic
+from radio_io.checked_table import encode_table
 from radio_io.config import BuildConfig
 from radio_io.dataset_file import describe_dataset, write_dataset_file
 from radio_io.index.records import encode_record, record_schema
@@ -101,7 +101,7 @@ def write_scan(layout: DatasetLayout, count: int) -> None:
             for field in SCAN_SCHEMA
         ]
         table = pa.table(arrays, schema=SCAN_SCHEMA)
-        pq.write_table(table, layout.scan_dir / f"part-{part:05}.parquet", compression="zstd")
+        (layout.scan_dir / f"part-{part:05}.parquet").write_bytes(encode_table(table, compression="zstd"))
 
 
 def _keys(generator: np.random.Generator, count: int) -> np.ndarray:

@@ -4,10 +4,9 @@ import csv
 import shutil
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from radio_io.index.catalog import build_index, open_index
+from radio_io.labels.store import write_task
 from radio_io.layout import DatasetLayout
 from radio_io.privacy.pseudonyms import Pseudonymizer
 from radio_train.evaluation.outcomes import TaskKind
@@ -51,9 +50,7 @@ def label_dataset(built, folder, tasks):
     """A copy of the dataset in `folder` whose index has labels: {task: {key: label}}."""
     root = folder / "shards"
     shutil.copytree(built.root, root)
-    (root / "labels").mkdir(exist_ok=True)
     for task, labels in tasks.items():
-        table = pa.table({"task": [task] * len(labels), "key": list(labels), "label": list(labels.values())})
-        pq.write_table(table, root / "labels" / f"{task}.parquet")
+        write_task(DatasetLayout(root), task, labels)
     build_index(DatasetLayout(root), [])
     return root

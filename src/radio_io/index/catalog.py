@@ -9,9 +9,10 @@ It is built on local disk (DuckDB's locks misbehave on network drives), in a sto
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
@@ -20,8 +21,10 @@ from radio_io.errors import DatasetError
 from radio_io.index.schema import COMPUTED_COLUMNS, RECORD_COLUMNS, TABLES, Column
 from radio_io.layout import DatasetLayout
 
+if TYPE_CHECKING:
+    from radio_io.index.records import ShardMetadata
+
 STORAGE_VERSION = "v1.4.0"
-RECORDS_AT_ONCE = 5_000
 BUILD_MEMORY_MB = 96
 """What DuckDB may hold while an index is built; the rest goes to a temporary folder beside it."""
 KEY_MEMORY_BYTES = 16
@@ -124,24 +127,44 @@ def file_sha256(path: Path) -> str:
 def _fill(connection: duckdb.DuckDBPyConnection, layout: DatasetLayout, rejects: list[tuple[str, str, int]]) -> None:
     for table in TABLES.values():
         connection.execute(f"CREATE TABLE {table.name} ({_definition(table.columns)})")
-    paths = layout.record_paths()
-    names = ", ".join(f'"{column.name}"' for column in RECORD_COLUMNS)
-    assert [column.name for column in COMPUTED_COLUMNS] == ["uid_conflict", "pixel_duplicate"]
-    # Records come in the order of their shards and rows in the order of their offsets: nothing is left to sort.
-    insert = f"INSERT INTO images SELECT {names}, false, false FROM read_parquet(?)"  # noqa: S608 - names of columns
-    for start in range(0, len(paths), RECORDS_AT_ONCE):
-        some = paths[start : start + RECORDS_AT_ONCE]
-        connection.execute(insert, [[str(path) for path in some]])
-        _add_shards(connection, some)
+    _add_records(connection, layout)
     _compute_columns(connection)
     if rejects:
         connection.executemany("INSERT INTO rejects VALUES (?, ?, ?)", rejects)
-    for path in sorted((layout.root / "labels").glob("*.parquet")):
-        connection.execute("INSERT INTO labels SELECT task, key, label FROM read_parquet(?)", [str(path)])
+    _add_labels(connection, layout)
     for table in TABLES.values():
         connection.execute(f"COMMENT ON TABLE {table.name} IS {_quoted(table.comment)}")
         for column in table.columns:
             connection.execute(f'COMMENT ON COLUMN {table.name}."{column.name}" IS {_quoted(column.comment)}')
+
+
+def _add_records(connection: duckdb.DuckDBPyConnection, layout: DatasetLayout) -> None:
+    """The tables `images` and `shards`. DuckDB could read the records, too, but does not look at their checksum."""
+    import pyarrow as pa  # a query must start without it
+
+    from radio_io.index.records import read_record, record_schema
+
+    assert [column.name for column in COMPUTED_COLUMNS] == ["uid_conflict", "pixel_duplicate"]
+    names = ", ".join(f'"{column.name}"' for column in RECORD_COLUMNS)
+    shards: list[tuple[ShardMetadata, str]] = []
+    failed: list[DatasetError] = []
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        try:
+            for path in layout.record_paths():
+                record = read_record(path)
+                yield from record.table.to_batches()
+                shards.append((record.metadata, record.sha256))
+        except DatasetError as error:  # DuckDB would only say that there was one
+            failed.append(error)
+
+    # Records come in the order of their shards and rows in the order of their offsets: nothing is left to sort.
+    with _registered(connection, pa.RecordBatchReader.from_batches(record_schema(), batches())):
+        connection.execute(f"INSERT INTO images SELECT {names}, false, false FROM arriving")  # noqa: S608 - columns
+    if failed:
+        raise failed[0]
+    if shards:
+        _add_shards(connection, shards)
 
 
 def _compute_columns(connection: duckdb.DuckDBPyConnection) -> None:
@@ -160,28 +183,44 @@ def _compute_columns(connection: duckdb.DuckDBPyConnection) -> None:
     )
 
 
-def _add_shards(connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> None:
-    from radio_io.index.records import read_record_metadata  # pyarrow: a query must start without it
-
-    rows = []
-    for path in paths:
-        facts = read_record_metadata(path)
-        rows.append(
-            (
-                facts.shard_id,
-                f"{facts.shard_id}.tar",
-                facts.num_images,
-                facts.size_bytes,
-                facts.tar_sha256,
-                facts.split,
-                facts.bin_height,
-                facts.bin_width,
-                file_sha256(path),
-                facts.codec,
-            )
+def _add_shards(connection: duckdb.DuckDBPyConnection, shards: "Iterable[tuple[ShardMetadata, str]]") -> None:
+    """`shards` are what each record says of its tar, and the SHA-256 of the record."""
+    rows = [
+        (
+            facts.shard_id,
+            f"{facts.shard_id}.tar",
+            facts.num_images,
+            facts.size_bytes,
+            facts.tar_sha256,
+            facts.split,
+            facts.bin_height,
+            facts.bin_width,
+            record_sha256,
+            facts.codec,
         )
+        for facts, record_sha256 in shards
+    ]
     names = "shard_id, path, num_images, size_bytes, sha256, split, bin_height, bin_width, record_sha256, codec"
     connection.executemany(f"INSERT INTO shards ({names}) VALUES ({', '.join('?' * 10)})", rows)  # noqa: S608
+
+
+def _add_labels(connection: duckdb.DuckDBPyConnection, layout: DatasetLayout) -> None:
+    from radio_io.index.label_file import read_labels  # pyarrow: a query must start without it
+
+    for path in sorted((layout.root / "labels").glob("*.parquet")):
+        for batch in read_labels(path):
+            with _registered(connection, batch):
+                connection.execute("INSERT INTO labels SELECT task, key, label FROM arriving")
+
+
+@contextmanager
+def _registered(connection: duckdb.DuckDBPyConnection, rows: object) -> Generator[None, None, None]:
+    """Lets a statement read Arrow data under the name `arriving`."""
+    connection.register("arriving", rows)
+    try:
+        yield
+    finally:
+        connection.unregister("arriving")
 
 
 def _definition(columns: Iterable[Column]) -> str:

@@ -3,8 +3,9 @@
 Comes in: the rows of a shard and what identifies its tar file. Goes out: the record's bytes, equal for equal input, and
 `ShardRecord` when it is read. Refuses records of another format version, with other columns, or damaged ones.
 
-What identifies the tar stands as JSON in the Parquet file's key-value metadata under the name `radio`. Pages carry
-their CRC-32. Dictionaries and statistics are left out: for 100 rows they double the file and the time to read it.
+What identifies the tar stands as JSON in the Parquet file's key-value metadata under the name `radio`; a checksum of
+the file stands there, too. Dictionaries and statistics are left out: for 100 rows they double the file and the time to
+read it.
 """
 
 import datetime
@@ -19,11 +20,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from radio_io import atomic
+from radio_io.checked_table import encode_table, read_table
 from radio_io.errors import DatasetError
 from radio_io.index.row import ImageLocation, ImageRow
 from radio_io.index.schema import RECORD_COLUMNS, Column
 
 RECORD_FORMAT_VERSION: Final = 1
+_ADVICE: Final = "run: radio shard verify --repair, or restore it"
 METADATA_KEY: Final = b"radio"
 ARROW_TYPES: Final[dict[str, pa.DataType]] = {
     "VARCHAR": pa.string(),
@@ -103,18 +106,14 @@ def encode_record(table: pa.Table, metadata: ShardMetadata) -> bytes:
     assert table.num_rows == metadata.num_images, "a record has one row for each image of its shard"
     text = json.dumps({"format_version": RECORD_FORMAT_VERSION, **asdict(metadata)}, sort_keys=True)
     schema = record_schema().with_metadata({METADATA_KEY: text.encode()})
-    sink = pa.BufferOutputStream()
-    pq.write_table(
+    return encode_table(
         table.select(schema.names).cast(schema).replace_schema_metadata(schema.metadata),
-        sink,
         version="2.6",
         compression="zstd",
         compression_level=3,
         use_dictionary=False,
         write_statistics=False,
-        write_page_checksum=True,
     )
-    return cast("bytes", sink.getvalue().to_pybytes())
 
 
 def write_record(path: Path, table: pa.Table, metadata: ShardMetadata) -> str:
@@ -135,17 +134,25 @@ def read_record(path: Path) -> ShardRecord:
         DatasetError: It is missing, damaged, of another format version or has other columns.
     """
     data = _read_bytes(path)
-    try:
-        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
-        metadata = _parse_metadata(path, file.metadata.metadata)
-        table = file.read(use_threads=False).replace_schema_metadata(None)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise _damaged(path, str(error)) from error
+    table = read_table(data, name=f"the record {path}", advice=_ADVICE)
+    metadata = _parse_metadata(path, table.schema.metadata)
+    table = table.replace_schema_metadata(None)
     if table.schema != record_schema():
         raise _damaged(path, "its columns are not those of this format version")
     if table.num_rows != metadata.num_images:
         raise _damaged(path, f"it has {table.num_rows} rows, its metadata says {metadata.num_images}")
     return ShardRecord(table=table, metadata=metadata, sha256=hashlib.sha256(data).hexdigest())
+
+
+def read_record_columns(path: Path, columns: Sequence[str]) -> pa.Table:
+    """Some columns of a record; that the others are those of the format is not checked.
+
+    Raises:
+        DatasetError: It is missing, damaged or of another format version.
+    """
+    table = read_table(path, columns, name=f"the record {path}", advice=_ADVICE)
+    _parse_metadata(path, table.schema.metadata)
+    return table.replace_schema_metadata(None)
 
 
 def read_record_metadata(path: Path) -> ShardMetadata:
@@ -194,4 +201,4 @@ def _missing(path: Path) -> DatasetError:
 
 def _damaged(path: Path, detail: str) -> DatasetError:
     first_line = detail.splitlines()[0] if detail else "unreadable"
-    return DatasetError(f"the record {path} is damaged: {first_line}; run: radio shard verify --repair, or restore it")
+    return DatasetError(f"the record {path} is damaged: {first_line}; {_ADVICE}")

@@ -6,17 +6,15 @@ Comes in: labels by the key of the image. Goes out: `labels/TASK.parquet` in the
 They lie in the folder that may be shared: a label must be one of a few words, or a number.
 """
 
-import json
 import re
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 from radio_io import atomic
 from radio_io.errors import DatasetError, UsageError
 from radio_io.index.catalog import open_index, read_index
 from radio_io.layout import DatasetLayout
 
-LABEL_FORMAT_VERSION: Final = 1
 TASK_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 MAX_WORDS: Final = 100
 MAX_WORD_LENGTH: Final = 64
@@ -92,22 +90,14 @@ def read_task(path: Path) -> dict[str, str]:
     """Labels by key from the file of a task.
 
     Raises:
-        DatasetError: It is damaged or of another format version.
+        DatasetError: It is damaged, of another task or of another format version.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    from radio_io.index.label_file import read_labels  # pyarrow: commands that list labels start without it
 
-    try:
-        table = pq.read_table(path)
-        facts = json.loads((table.schema.metadata or {})[b"radio"])
-        version = facts["format_version"]
-    except (pa.ArrowException, OSError, ValueError, KeyError):
-        raise DatasetError(f"{path} is no file of labels, or damaged; import the labels again") from None
-    if version != LABEL_FORMAT_VERSION:
-        raise DatasetError(
-            f"{path} has format version {version}, this radio reads {LABEL_FORMAT_VERSION}; update radio"
-        )
-    return dict(zip(table["key"].to_pylist(), table["label"].to_pylist(), strict=True))
+    labels: dict[str, str] = {}
+    for batch in read_labels(path):
+        labels.update(zip(batch["key"].to_pylist(), batch["label"].to_pylist(), strict=True))
+    return labels
 
 
 def write_task(layout: DatasetLayout, task: str, labels: dict[str, str]) -> None:
@@ -117,17 +107,9 @@ def write_task(layout: DatasetLayout, task: str, labels: dict[str, str]) -> None
         UsageError: The name or a label is refused.
         StorageError: It cannot be written.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    from radio_io.index.label_file import encode_labels
 
     path = task_path(layout, task)
     check_labels(labels)
-    keys = sorted(labels)
-    metadata = {b"radio": json.dumps({"format_version": LABEL_FORMAT_VERSION, "task": task}).encode()}
-    columns = {"task": [task] * len(keys), "key": keys, "label": [labels[key] for key in keys]}
-    fields = [("task", pa.string()), ("key", pa.string()), ("label", pa.string())]
-    table = pa.table(columns, schema=pa.schema(fields, metadata=metadata))
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", write_statistics=False)
     atomic.make_folder(path.parent)
-    atomic.write_file(path, cast("bytes", sink.getvalue().to_pybytes()))
+    atomic.write_file(path, encode_labels(task, labels))

@@ -15,9 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
-import pyarrow.parquet as pq
-
 from radio_io import atomic
+from radio_io.checked_table import read_table
 from radio_io.config import BuildConfig
 from radio_io.dataset_file import (
     DatasetFile,
@@ -301,7 +300,7 @@ def reject_counts(layout: DatasetLayout) -> list[tuple[str, str, int]]:
     planned = [(reason, "plan", count) for reason, count in plan_rejects(layout).items()]
     built: Counter[str] = Counter()
     for path in sorted(layout.rejects_dir.glob("*/*/*.parquet")):
-        built.update(pq.read_table(path, columns=["reason"])["reason"].to_pylist())
+        built.update(read_table(path, ["reason"])["reason"].to_pylist())
     return [*scanned, *planned, *((reason, "build", count) for reason, count in built.items())]
 
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from radio_io.errors import DatasetError, RejectReason
+from radio_io.index.records import read_record_columns
 from radio_io.layout import DatasetLayout, Split, shard_id_for
 from radio_io.privacy.tombstones import Tombstones
 from radio_io.sharding.bins import NONE, Bins
@@ -129,19 +129,11 @@ def plan_copy(
 
 
 def _read_columns(layout: DatasetLayout, source: int) -> pa.Table:
-    tables = [_read_record_columns(layout, shard_id) for shard_id in map(layout.shard_id_of, layout.record_paths())]
+    tables = [read_record_columns(path, COLUMNS) for path in layout.record_paths()]
     if not tables:
         raise DatasetError(f"{layout.root} has no finished shard; build it first with: radio shard build")
     table = pa.concat_tables(tables)
     return table.append_column("source", pa.array(np.full(table.num_rows, source, np.int32)))
-
-
-def _read_record_columns(layout: DatasetLayout, shard_id: str) -> pa.Table:
-    path = layout.record_path(shard_id)
-    try:
-        return pq.ParquetFile(path, page_checksum_verification=True).read(COLUMNS).replace_schema_metadata(None)
-    except (pa.ArrowException, OSError, ValueError):
-        raise DatasetError(f"the record {path} is damaged; run: radio shard verify --repair") from None
 
 
 def _withdrawn(table: pa.Table, withdrawn: Tombstones) -> NDArray[np.bool_]:

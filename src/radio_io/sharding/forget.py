@@ -12,12 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from radio_io import atomic
 from radio_io.dataset_file import read_dataset_file
 from radio_io.errors import DatasetError
 from radio_io.index.catalog import open_index
+from radio_io.index.records import read_record_columns
 from radio_io.labels.store import labels_folder, read_task, write_task
 from radio_io.layout import DatasetLayout
 from radio_io.loading.background_file import forget_counts
@@ -114,7 +113,7 @@ def _planned(
     shards: list[str] = []
     keys: set[str] = set()
     for path in layout.record_paths():
-        columns = pq.read_table(path, columns=["key", "patient_key", "study_key"]).to_pydict()
+        columns = read_record_columns(path, ["key", "patient_key", "study_key"]).to_pydict()
         rows = zip(*columns.values(), strict=True)
         found = [str(key) for key, patient, study in rows if tombstones.covers_keys(patient, study)]
         if found:
@@ -170,7 +169,7 @@ def _forget_labels(layout: DatasetLayout) -> None:
 def _present_keys(layout: DatasetLayout) -> set[str]:
     """Of all images that still have a record."""
     paths = layout.record_paths()
-    return {str(key) for path in paths for key in pq.read_table(path, columns=["key"])["key"].to_pylist()}
+    return {str(key) for path in paths for key in read_record_columns(path, ["key"])["key"].to_pylist()}
 
 
 def _require_gone(layout: DatasetLayout, tombstones: Tombstones) -> None:

@@ -16,14 +16,14 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from radio_io import atomic
 from radio_io.checked_file import CheckedFile
+from radio_io.checked_table import read_table
 from radio_io.checksum import crc32_of
 from radio_io.codecs.registry import get_codec
 from radio_io.errors import DatasetError, RejectReason
-from radio_io.index.records import ShardRecord, read_record, write_record
+from radio_io.index.records import ShardRecord, read_record, read_record_columns, write_record
 from radio_io.layout import DatasetLayout
 from radio_io.privacy.tombstones import Tombstones
 from radio_io.sharding.dali_index import Member, encode_index
@@ -182,10 +182,10 @@ def _list_withdrawn(layout: DatasetLayout, shard_id: str) -> None:
         return  # a shard that a build has not finished yet: the build rejects these files itself
     plan = next((plan for plan in planned_shards(layout) if plan.shard_id == shard_id), None)
     record_path = layout.record_path(shard_id)
-    table = pq.read_table(record_path, columns=["instance_key"]) if record_path.exists() else None
+    table = read_record_columns(record_path, ["instance_key"]) if record_path.exists() else None
     images = Counter(table["instance_key"].to_pylist() if table is not None else [])
     num_images = sum(images.values())
-    listed = pq.read_table(path)
+    listed = read_table(path)
     rows = [
         FileReject(path=os.fsdecode(row["path"]), reason=RejectReason(row["reason"]), detail=row["detail"])
         for row in listed.to_pylist()

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from radio_io import atomic
 from radio_io.checked_file import CheckedFile
+from radio_io.checked_table import read_batches, read_metadata, read_table, table_writer
 from radio_io.config import BuildConfig
 from radio_io.errors import RejectReason
 from radio_io.layout import DatasetLayout, Split, shard_id_for
@@ -114,7 +114,7 @@ def planned_shards(layout: DatasetLayout) -> Iterator[ShardPlan]:
     shard_id: str | None = None
     files: list[PlannedFile] = []
     for name in plan_parts(layout):
-        for batch in pq.ParquetFile(layout.plan_dir / name).iter_batches(ROWS_AT_ONCE, columns=columns):
+        for batch in read_batches(layout.plan_dir / name, columns, rows=ROWS_AT_ONCE):
             rows = zip(*(batch.column(column).to_pylist() for column in columns), strict=True)
             for here, path, frame, instance_key, size_bytes in rows:
                 if here != shard_id:
@@ -137,7 +137,8 @@ def plan_rejects(layout: DatasetLayout) -> dict[str, int]:
     """How many files the plan rejected, by reason."""
     counts: dict[str, int] = {}
     for name in plan_parts(layout):
-        for reason in pq.read_table(layout.plan_dir / name, columns=["reason"])["reason"].drop_null().to_pylist():
+        table = read_table(layout.plan_dir / name, ["reason"])
+        for reason in table["reason"].drop_null().to_pylist():
             counts[reason] = counts.get(reason, 0) + 1
     return counts
 
@@ -145,7 +146,7 @@ def plan_rejects(layout: DatasetLayout) -> dict[str, int]:
 def _covered_parts(layout: DatasetLayout) -> set[str]:
     covered: set[str] = set()
     for name in plan_parts(layout):
-        metadata = pq.read_schema(layout.plan_dir / name).metadata or {}
+        metadata = read_metadata(layout.plan_dir / name)
         covered.update(json.loads(metadata[b"radio"])["scan_parts"])
     return covered
 
@@ -218,7 +219,7 @@ def _write_part(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch]
     temp = atomic.temporary_path(path)
     try:
         with atomic.storage_errors(path), CheckedFile(temp, mode=0o600) as file:
-            with pq.ParquetWriter(pa.PythonFile(file, mode="w"), schema, compression="zstd") as writer:
+            with table_writer(file.write, schema, compression="zstd") as writer:
                 for batch in batches:
                     writer.write_batch(batch)
             file.finish()
@@ -270,7 +271,7 @@ def _last_numbers(layout: DatasetLayout) -> dict[str, int]:
     """The last number used in each split and bin, by the shard id without its number."""
     numbers: dict[str, int] = {}
     for name in plan_parts(layout):
-        column = pq.read_table(layout.plan_dir / name, columns=["shard_id"])["shard_id"]
+        column = read_table(layout.plan_dir / name, ["shard_id"])["shard_id"]
         for shard_id in column.unique().drop_null().to_pylist():
             group, _, number = shard_id.rpartition("/")
             numbers[group] = max(numbers.get(group, -1), int(number))

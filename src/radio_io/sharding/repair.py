@@ -11,10 +11,8 @@ from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from radio_io import atomic
+from radio_io.checked_table import read_metadata
 from radio_io.config import BuildConfig
 from radio_io.dataset_file import BUILD, DatasetFile, read_dataset_file, recover_dataset_file, write_dataset_file
 from radio_io.errors import DatasetError
@@ -105,8 +103,8 @@ def _shard_ids(layout: DatasetLayout) -> list[str]:
     names = {path.relative_to(layout.root).with_suffix("").as_posix() for path in files}
     names |= indexed_shards(layout).keys()
     for path in layout.rejects_dir.glob("*/*/*.parquet"):
-        with contextlib.suppress(pa.ArrowException, OSError):
-            if (pq.read_schema(path).metadata or {}).get(b"num_images", b"0") != b"0":
+        with contextlib.suppress(DatasetError):
+            if read_metadata(path).get(b"num_images", b"0") != b"0":
                 names.add(path.relative_to(layout.rejects_dir).with_suffix("").as_posix())
     return sorted(name for name in names if SHARD_ID.fullmatch(name))
 
@@ -194,6 +192,12 @@ def _mend_index(layout: DatasetLayout, checks: dict[str, ShardCheck], report: Re
     unreadable = [shard_id for shard_id, check in checks.items() if not check.record_sha256]
     if any(layout.record_path(shard_id).exists() for shard_id in unreadable):
         report.lost.append("index.duckdb: cannot be built before every record can be read")
+        return
+    try:
+        for path in labels_folder(layout).glob("*.parquet"):
+            read_task(path)
+    except DatasetError as error:
+        report.lost.append(f"index.duckdb: cannot be built before all labels can be read: {error}")
         return
     set_aside(layout, layout.index)
     if not indexed_rejects(layout.root) and read_origin(layout) is None and not layout.scan_dir.exists():

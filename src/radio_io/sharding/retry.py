@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from radio_io import atomic
+from radio_io.checked_table import encode_table, read_table
 from radio_io.errors import RejectReason, UsageError
 from radio_io.layout import DatasetLayout
 from radio_io.sharding.plan import plan_parts
@@ -61,8 +61,9 @@ def finish_retry(layout: DatasetLayout) -> int:
     if not request.exists():
         return 0
     reasons = frozenset(json.loads(request.read_bytes()))
-    lists = [path for path in _reject_lists(layout) if _has_reason(path, reasons)]
-    rejected = frozenset(path for each in lists for path in _paths_rejected_for(each, reasons))
+    found = {path: _paths_rejected_for(path, reasons) for path in sorted(layout.rejects_dir.glob("*/*/*.parquet"))}
+    lists = [path for path, files in found.items() if files]
+    rejected = frozenset(file for files in found.values() for file in files)
     paths = rejected - _with_several_frames(layout, rejected)
 
     # Archives are listed again: their members among the files are found by nothing else.
@@ -84,16 +85,8 @@ def _request_path(layout: DatasetLayout) -> Path:
     return layout.private / "retry.json"
 
 
-def _reject_lists(layout: DatasetLayout) -> list[Path]:
-    return sorted(layout.rejects_dir.glob("*/*/*.parquet"))
-
-
-def _has_reason(path: Path, reasons: frozenset[str]) -> bool:
-    return not reasons.isdisjoint(pq.read_table(path, columns=["reason"])["reason"].to_pylist())
-
-
 def _paths_rejected_for(path: Path, reasons: frozenset[str]) -> list[bytes]:
-    table = pq.read_table(path, columns=["path", "reason"])
+    table = read_table(path, ["path", "reason"])
     pairs = zip(table["path"].to_pylist(), table["reason"].to_pylist(), strict=True)
     return [file for file, reason in pairs if reason in reasons]
 
@@ -109,13 +102,11 @@ def _with_several_frames(layout: DatasetLayout, paths: frozenset[bytes]) -> froz
 
 def _rewrite_without(path: Path, files: frozenset[bytes]) -> None:
     """Take the rows of files out of a table; its metadata stays."""
-    table = pq.read_table(path)
+    table = read_table(path)
     kept = np.array([file not in files for file in table["path"].to_pylist()], np.bool_)
     if kept.all():
         return
     if not kept.any() and (table.schema.metadata or {}).get(b"num_images") == b"0":
         path.unlink()  # the list of a shard of which nothing is left: its number is free again
         return
-    sink = pa.BufferOutputStream()
-    pq.write_table(table.filter(pa.array(kept)), sink, compression="zstd")
-    atomic.write_file(path, sink.getvalue().to_pybytes(), mode=0o600)
+    atomic.write_file(path, encode_table(table.filter(pa.array(kept)), compression="zstd"), mode=0o600)

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from radio_io import atomic
+from radio_io.checked_table import encode_table, read_table
 from radio_io.layout import DatasetLayout
 
 _compute: Any = pyarrow.compute  # its functions are made at import: no types
@@ -97,7 +97,7 @@ def scan_parts(layout: DatasetLayout) -> list[str]:
 def read_parts(layout: DatasetLayout, names: list[str], columns: list[str] | None = None) -> Iterator[pa.Table]:
     """The tables of parts, one after another."""
     for name in names:
-        yield pq.read_table(layout.scan_dir / name, columns=columns)
+        yield read_table(layout.scan_dir / name, columns)
 
 
 def write_part(layout: DatasetLayout, rows: list[ScanRow]) -> None:
@@ -114,7 +114,7 @@ def drop_rows(layout: DatasetLayout, drop: Callable[[pa.Table], NDArray[np.bool_
     """Take the rows out for which `drop` says so, part by part; returns how many. Dropped files are scanned again."""
     dropped = 0
     for name in scan_parts(layout):
-        table = pq.read_table(layout.scan_dir / name)
+        table = read_table(layout.scan_dir / name)
         gone = drop(table)
         if gone.any():
             _write(layout, name, table.filter(pa.array(~gone)))
@@ -222,6 +222,4 @@ def _contains(digests: NDArray[np.bytes_], content: bytes) -> bool:
 
 
 def _write(layout: DatasetLayout, name: str, table: pa.Table) -> None:
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    atomic.write_file(layout.scan_dir / name, sink.getvalue().to_pybytes(), mode=0o600)
+    atomic.write_file(layout.scan_dir / name, encode_table(table, compression="zstd"), mode=0o600)

@@ -16,9 +16,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from radio_io import atomic
+from radio_io.checked_table import encode_table, read_metadata
 from radio_io.config import BuildConfig
 from radio_io.dicom.parse import ParsedFile, read_file
 from radio_io.errors import ImageRejectedError, RadioError, RejectReason, internal_error
@@ -246,9 +246,7 @@ def write_rejects(layout: DatasetLayout, shard_id: str, rejects: list[FileReject
         "detail": [reject.detail for reject in rejects],
     }
     table = pa.table(columns, schema=REJECT_SCHEMA.with_metadata({"num_images": str(num_images)}))
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink)
-    atomic.write_file(path, sink.getvalue().to_pybytes(), mode=0o600)
+    atomic.write_file(path, encode_table(table), mode=0o600)
 
 
 def is_done(layout: DatasetLayout, shard_id: str) -> bool:
@@ -258,4 +256,4 @@ def is_done(layout: DatasetLayout, shard_id: str) -> bool:
         return False
     if all(path.exists() for path in layout.kept_paths(shard_id)):
         return True
-    return (pq.read_schema(rejects).metadata or {}).get(b"num_images") == b"0"
+    return read_metadata(rejects).get(b"num_images") == b"0"

@@ -11,9 +11,8 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import pyarrow.parquet as pq
-
 from radio_io.config import TaskShare
+from radio_io.index.records import read_record_columns
 from radio_io.layout import DatasetLayout
 from radio_io.sharding.plan import ShardPlan, planned_shards, repeated_instances
 from radio_io.sharding.shard_unit import is_done
@@ -89,6 +88,6 @@ def _keys_of(layout: DatasetLayout, shard_id: str, instances: frozenset[str]) ->
     path = layout.record_path(shard_id)
     if not path.exists():
         return set()
-    columns = pq.read_table(path, columns=["key", "instance_key"]).to_pydict()
+    columns = read_record_columns(path, ["key", "instance_key"]).to_pydict()
     pairs = zip(columns["key"], columns["instance_key"], strict=True)
     return {str(key) for key, instance in pairs if instance in instances}

@@ -10,15 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from radio_io import atomic
+from radio_io.checked_table import encode_table, read_table
 from radio_io.errors import DatasetError, UsageError
 from radio_train.evaluation.outcomes import Indices, Outcomes, TaskKind
 
 VERSION = 1
 _FACTS = b"radio.predictions"
+_ADVICE = "they are written by: radio train finetune"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,21 +84,21 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
             "scores": pa.FixedSizeListArray.from_arrays(pa.array(outcomes.scores[order].ravel()), len(names)),
         }
     ).replace_schema_metadata({_FACTS: json.dumps(facts)})
-    with atomic.staged(path) as temp:
-        pq.write_table(table, temp)
+    atomic.write_file(path, encode_table(table))
 
 
 def read_predictions(path: Path) -> Predictions:
     """The predictions in a file.
 
     Raises:
-        UsageError: It is missing, none of ours, or of another version.
+        DatasetError: It is missing or damaged.
+        UsageError: It is none of ours, or of another version.
     """
+    table = read_table(path, advice=_ADVICE)
     try:
-        table = pq.read_table(path)
         facts = json.loads((table.schema.metadata or {})[_FACTS])
-    except (OSError, pa.ArrowException, KeyError, ValueError):
-        raise UsageError(f"{path} holds no predictions; they are written by: radio train finetune") from None
+    except (KeyError, ValueError):
+        raise UsageError(f"{path} holds no predictions; {_ADVICE}") from None
     if facts["version"] != VERSION:
         raise UsageError(f"{path} has version {facts['version']}, this radio reads {VERSION}; update radio")
     columns = table.to_pydict()

@@ -5,9 +5,9 @@ from collections import defaultdict
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
+from radio_io.checked_table import encode_table
 from radio_io.config import BuildConfig, SplitShares
 from radio_io.layout import DatasetLayout
 from radio_io.privacy.pseudonyms import Pseudonymizer, person_of
@@ -39,7 +39,8 @@ def write_scan(layout, part, patients, *, files_each, issuer=""):
         "modality": ["DX"] * count,
     }
     layout.scan_dir.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(columns, schema=SCAN_SCHEMA), layout.scan_dir / f"part-{part:05}.parquet")
+    path = layout.scan_dir / f"part-{part:05}.parquet"
+    path.write_bytes(encode_table(pa.table(columns, schema=SCAN_SCHEMA)))
     return dict(zip(names, keys, strict=True))
 
 

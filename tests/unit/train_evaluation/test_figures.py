@@ -9,6 +9,7 @@ import pytest
 from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve as sk_calibration
 
+from radio_io.checked_table import encode_table
 from radio_io.errors import DatasetError, UsageError
 from radio_train.evaluation.figures import calibration_curve, figures, precision_recall_curve, roc_curve
 from radio_train.evaluation.outcomes import Outcomes, TaskKind
@@ -97,9 +98,10 @@ def test_predictions_come_back_as_they_were(kind, tmp_path):
 
 
 def test_refuses_other_files_and_splits(tmp_path):
-    pq.write_table(pa.table({"key": ["a"]}), tmp_path / "other.parquet")
-    for name in ("other.parquet", "missing.parquet"):
-        with pytest.raises(UsageError, match="holds no predictions"):
-            read_predictions(tmp_path / name)
+    (tmp_path / "other.parquet").write_bytes(encode_table(pa.table({"key": ["a"]})))
+    with pytest.raises(UsageError, match="holds no predictions; they are written by"):
+        read_predictions(tmp_path / "other.parquet")
+    with pytest.raises(DatasetError, match="is missing; they are written by"):
+        read_predictions(tmp_path / "missing.parquet")
     with pytest.raises(DatasetError, match="there are test, val"):
         predictions_of(outcomes_of(TaskKind.BINARY, classes=2)).of_split("train")
