@@ -60,18 +60,27 @@ class Journal:
         self._write(f"image {crc32_of(sample.encoded)}")
 
     def _write(self, line: str) -> None:
-        os.write(self._descriptor, f"{line}\n".encode())
+        data = f"{line}\n".encode()
+        while data:
+            data = data[os.write(self._descriptor, data) :]  # a disk that is nearly full takes a part
 
 
 @contextlib.contextmanager
 def open_journal(layout: DatasetLayout, shard_id: str) -> Generator[Journal, None, None]:
-    """A new journal; it goes when the shard is done, and stays with a death."""
+    """A new journal; it goes when the shard is done, and stays with a death.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
     path = _path(layout, shard_id)
     atomic.make_folder(path.parent, mode=0o700)
-    path.unlink(missing_ok=True)  # whoever still reads the old one keeps it
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    with atomic.storage_errors(path):
+        path.unlink(missing_ok=True)  # whoever still reads the old one keeps it
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
-        yield Journal(descriptor)
+        with atomic.storage_errors(path):
+            journal = Journal(descriptor)
+        yield journal
     finally:
         os.close(descriptor)
     path.unlink(missing_ok=True)
@@ -95,22 +104,22 @@ class Progress:
 def read_progress(layout: DatasetLayout, shard_id: str) -> Progress | None:
     """What the journal of a dead worker says; None where there is none."""
     try:
-        lines = _path(layout, shard_id).read_bytes().decode().split("\n")[:-1]
+        lines = _path(layout, shard_id).read_bytes().split(b"\n")[:-1]
     except FileNotFoundError:
         return None
     pid, position = 0, None
     done: list[NotedImage | NotedReject] = []
-    for line in lines:
-        kind, _, value = line.partition(" ")
-        if kind == "pid":
-            pid = int(value)
-        elif kind == "at":
-            position = int(value)
-        elif kind == "image":
-            done.append(NotedImage(int(value)))
-        else:
-            reason, detail = json.loads(value)
-            done.append(NotedReject(RejectReason(reason), detail))
+    with contextlib.suppress(ValueError, TypeError):  # a line that the disk did not take whole ends what is known
+        for kind, _, value in (line.decode().partition(" ") for line in lines):
+            if kind == "pid":
+                pid = int(value)
+            elif kind == "at":
+                position = int(value)
+            elif kind == "image":
+                done.append(NotedImage(int(value)))
+            else:
+                reason, detail = json.loads(value)
+                done.append(NotedReject(RejectReason(reason), detail))
     if position is None:
         return None
     return Progress(position, tuple(done), atomic.temporary_path(layout.tar_path(shard_id), pid))

@@ -2,18 +2,19 @@
 
 import contextlib
 import dataclasses
+import errno
 import os
 
 import numpy as np
 import pytest
 
 from radio_io.config import BuildConfig
-from radio_io.errors import RejectReason
+from radio_io.errors import RejectReason, StorageError
 from radio_io.layout import DatasetLayout
 from radio_io.progress import NoProgress
 from radio_io.sharding import file_ahead, shard_unit
 from radio_io.sharding.build import open_key, scan
-from radio_io.sharding.journal import open_journal, read_progress
+from radio_io.sharding.journal import NotedReject, open_journal, read_progress
 from radio_io.sharding.plan import GuiltyFile, extend_plan, planned_shards
 from radio_io.sharding.sample import Sample, decode_metadata, encode_metadata, sample_context
 from radio_io.sharding.shard_unit import build_shard
@@ -162,3 +163,26 @@ def test_a_row_comes_back_from_its_json_member(planned):
         sample = shard_unit.one_sample(context, file)
         if isinstance(sample, Sample):
             assert decode_metadata(encode_metadata(sample.row)) == sample.row
+
+
+@pytest.mark.parametrize("torn", [b"at 1image 12\n", b"at 1\nreject [1\n", b"reject 7\n", b"image \xff\n", b"at\n"])
+def test_what_the_disk_did_not_take_whole_ends_what_is_known(tmp_path, torn):
+    layout, shard_id = DatasetLayout(tmp_path / "d"), "train/h1536w1536/000000"
+    with contextlib.suppress(DeathError), open_journal(layout, shard_id) as journal:
+        journal.at(0)
+        journal.rejected(RejectReason.BLANK_IMAGE, "")
+        raise DeathError
+    (path,) = (layout.private / "in_progress").iterdir()
+    path.write_bytes(path.read_bytes() + torn + b"at 9\n")
+    progress = read_progress(layout, shard_id)
+    assert progress.position in (0, 1)
+    assert progress.done == (NotedReject(RejectReason.BLANK_IMAGE, ""),)
+
+
+def test_a_full_disk_is_named(tmp_path, monkeypatch):
+    def full(descriptor, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("radio_io.sharding.journal.os.write", full)
+    with pytest.raises(StorageError, match="free some space"), open_journal(DatasetLayout(tmp_path), "train/h1w1/0"):
+        pass
