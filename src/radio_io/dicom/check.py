@@ -5,9 +5,9 @@ Comes in: a radiograph. Goes out: `ImageStatistics`. Refuses blank and nearly em
 Everything but minimum and maximum is measured on a grid of about 750,000 pixels, and percentiles on a quarter of them,
 so that a 2000 x 1500 image takes a few milliseconds. A tile of that grid carries content where its values spread by
 more than 1 % of the image's robust range, and where it does not mostly consist of the image's background: text on black
-is background with strokes.
-Thresholds were chosen on real radiographs (content 0.3 to 1.0, the least a mammogram with 68 % black), on black images
-with patient information (below 0.001) and on small pictures in black frames; see docs/decisions/0003-render-recipe.md.
+is background with strokes. Thresholds were chosen on real radiographs (content 0.3 to 1.0, the least a mammogram with
+68 % black), on black images with patient information (below 0.001) and on small pictures in black frames; see
+docs/decisions/0003-render-recipe.md.
 """
 
 from dataclasses import dataclass

@@ -1,14 +1,14 @@
 """Which images of a step share a pack.
 
-Comes in: the tokens of each image of a step (or its bin), and the budget. Goes out: `StepPacks`, positions in the step.
-Refuses a budget below the largest image.
+Comes in: the tokens of each image of a step (or its bin), and the budget. Goes out: `PlannedPack`s, which hold
+positions in the step. Refuses a budget below the largest image.
 
 A pack takes images as they come while it is roomy, then the largest that still fits, so that small ones are left for
 every pack, and at last the pair that fits best: with 1,024 radiographs a step and 24,576 tokens, less than 0.01 % of
-the budget stays empty, and planning a step takes 5 ms. What is left at the end
-of a step goes into small packs of a quarter of the budget, the second and last shape: without them the ends of steps
-would make 0.9 % empty with one rank and 6 % with eight, with them 0.22 % and 1.7 %. The number of packs of a shape is
-rounded up to a multiple of the ranks with packs that hold no image.
+the budget stays empty, and planning a step takes 5 ms. What is left at the end of a step goes into small packs of a
+quarter of the budget, the second and last shape: without them the ends of steps would make 0.9 % empty with one rank
+and 6 % with eight, with them 0.22 % and 1.7 %. The number of packs of a shape is rounded up to a multiple of the ranks
+with packs that hold no image.
 """
 
 from bisect import bisect_left, bisect_right
