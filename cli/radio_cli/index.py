@@ -36,7 +36,6 @@ def rebuild(
     if from_tars:
         _from_tars(dataset_root(dataset), workers, dry_run=dry_run, as_json=as_json)
         return
-    from radio_io import atomic
     from radio_io.dataset_file import read_dataset_file
     from radio_io.sharding.build import locked, publish_index
 
@@ -47,7 +46,6 @@ def rebuild(
     if bare:
         note(f"{bare} tars have no record and are left out; to make their records: radio index rebuild --from-tars")
     if not dry_run:
-        atomic.make_folder(layout.private, mode=0o700)  # a copy of the dataset alone has none
         with locked(layout):
             publish_index(layout, content)
     _say(layout.index, len(records), dry_run=dry_run, as_json=as_json)

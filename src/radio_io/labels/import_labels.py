@@ -126,11 +126,12 @@ def remove_task(root: Path, task: str) -> int:
     """Take the labels of a task out of the dataset; returns of how many images.
 
     Raises:
-        DatasetError: There is no such task.
+        DatasetError: There is no such dataset or task.
         StorageError: Another process changes the dataset, or the disk refuses.
     """
     layout = DatasetLayout(root)
     path = task_path(layout, task)
+    read_dataset_file(root)
     with locked(layout):
         if not path.exists():
             raise DatasetError(f"the dataset has no labels of a task {task!r}; list them with: radio labels list")

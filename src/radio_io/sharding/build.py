@@ -26,7 +26,7 @@ from radio_io.dataset_file import (
     require_same,
     write_dataset_file,
 )
-from radio_io.errors import RejectReason, StorageError
+from radio_io.errors import KeyFileError, RejectReason, StorageError, UsageError
 from radio_io.executors import UnitFailure, graceful_interrupt
 from radio_io.freed_memory import give_back_memory, use_system_memory
 from radio_io.index.catalog import build_index, indexed_rejects
@@ -93,7 +93,11 @@ def open_key(config: BuildConfig) -> Pseudonymizer:
     atomic.make_folder(layout.private, mode=0o700)
     layout.private.chmod(0o700)
     if not layout.key_file.exists() and not layout.dataset_json.exists():
-        return Pseudonymizer.create_file(layout.key_file, layout.root)
+        try:
+            return Pseudonymizer.create_file(layout.key_file, layout.root)
+        except KeyFileError:
+            if not layout.key_file.exists():
+                raise  # else another task of this build has just made it
     return Pseudonymizer.from_file(layout.key_file, layout.root)
 
 
@@ -115,11 +119,13 @@ def build_dataset(
 ) -> BuildSummary:
     """Scan, plan and build what is missing, then publish the index.
 
-    Files that were rejected for a reason in `retry` are taken up again.
+    Files that were rejected for a reason in `retry` are taken up again, which a task cannot do: it changes the plan.
 
     Raises:
         RadioError: See the module; what is finished stays, and the next build goes on from there.
     """
+    if config.task is not None and retry:
+        raise UsageError("--retry changes the plan that all tasks share: run it once without --task when none is left")
     started_s = time.monotonic()
     use_system_memory()
     layout = DatasetLayout(config.dataset)
@@ -172,9 +178,12 @@ def locked(layout: DatasetLayout, *, shared: bool = False, wait: bool = False) -
     """Hold the dataset for this process alone, or with others that share it; the lock goes with the process.
 
     Raises:
-        StorageError: Another process holds it, and `wait` is not set.
+        StorageError: Another process holds it, and `wait` is not set. Or the private folder cannot be written.
     """
-    with layout.lock_file.open("w") as file:
+    atomic.make_folder(layout.private, mode=0o700)  # a copy of the dataset alone has none
+    with atomic.storage_errors(layout.lock_file):
+        file = layout.lock_file.open("w")
+    with file:
         try:
             fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:

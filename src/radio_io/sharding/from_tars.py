@@ -49,7 +49,6 @@ def rebuild_from_tars(root: Path, progress: Progress, *, workers: int = 1, dry_r
     lost = [shard_id for shard_id in tars if record_on_disk(layout, shard_id) is None]
     if dry_run:
         return TarReport(tars=len(tars), made=tuple(lost), refused=(), records=len(layout.record_paths()))
-    atomic.make_folder(layout.private, mode=0o700)
     with locked(layout):
         made, refused = _make_records(layout, lost, progress, workers)
         unreadable = [shard_id for shard_id in refused if layout.record_path(shard_id).exists()]

@@ -26,7 +26,7 @@ from radio_io.config import BuildConfig
 from radio_io.errors import RejectReason
 from radio_io.layout import DatasetLayout, Split, shard_id_for
 from radio_io.privacy.pseudonyms import Pseudonymizer
-from radio_io.sharding.plan_order import PlanOrder, instances_of_several_shards, plan_order
+from radio_io.sharding.plan_order import PlanOrder, instances_of_several_shards, plan_order, remove_sorting
 from radio_io.sharding.sample import too_large
 from radio_io.sharding.scan_table import read_parts, scan_parts
 
@@ -90,6 +90,7 @@ def extend_plan(config: BuildConfig, pseudonyms: Pseudonymizer) -> None:
     layout = DatasetLayout(config.dataset)
     atomic.make_folder(layout.plan_dir, mode=0o700)
     atomic.remove_leftovers(layout.plan_dir)
+    remove_sorting(layout.plan_dir)
     covered = _covered_parts(layout)
     new = [name for name in scan_parts(layout) if name not in covered]
     if not new:

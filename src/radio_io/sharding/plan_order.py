@@ -81,15 +81,19 @@ class PlanOrder:
 
 @contextmanager
 def plan_order(plan_dir: Path) -> Generator[PlanOrder, None, None]:
-    """A `PlanOrder` that works in a folder below `plan_dir`; the caller holds the dataset for itself alone.
+    """A `PlanOrder` that works in a folder below `plan_dir`.
 
     Raises:
         StorageError: The folder cannot be written.
     """
-    for left in plan_dir.glob(f"{FOLDER_PREFIX}*"):  # of a process that was killed: nobody else is at work now
-        shutil.rmtree(left, ignore_errors=True)
     with _connection(plan_dir) as (connection, folder), atomic.storage_errors(folder):
         yield PlanOrder(connection, folder)
+
+
+def remove_sorting(plan_dir: Path) -> None:
+    """Remove the folders that killed processes left; the caller holds the dataset for itself alone."""
+    for left in plan_dir.glob(f"{FOLDER_PREFIX}*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def instances_of_several_shards(plan_dir: Path, parts: list[str]) -> frozenset[str]:
@@ -108,9 +112,7 @@ def instances_of_several_shards(plan_dir: Path, parts: list[str]) -> frozenset[s
 @contextmanager
 def _connection(plan_dir: Path) -> Generator[tuple[duckdb.DuckDBPyConnection, Path], None, None]:
     with atomic.storage_errors(plan_dir):
-        folder = Path(
-            mkdtemp(prefix=FOLDER_PREFIX, dir=plan_dir)
-        )  # its own: several tasks of a build come here at once
+        folder = Path(mkdtemp(prefix=FOLDER_PREFIX, dir=plan_dir))  # several tasks of a build are here at once
     settings: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": f"{MEMORY_MB}MB",
         "threads": 1,

@@ -91,7 +91,6 @@ def _alone(layout: DatasetLayout, *, dry_run: bool) -> Generator[None, None, Non
     if dry_run:
         yield
         return
-    atomic.make_folder(layout.private, mode=0o700)
     with locked(layout):
         atomic.remove_leftovers(layout.root)
         yield

@@ -17,7 +17,7 @@ from radio_io.errors import DatasetError, KeyFileError, UsageError
 from radio_io.index.query import Request, run_query
 from radio_io.labels.identifiers import IdColumn, image_lookup, open_dataset_key
 from radio_io.labels.import_labels import import_labels, remove_task
-from radio_io.labels.store import check_labels, load_labels
+from radio_io.labels.store import check_labels, load_labels, write_task
 from radio_io.layout import DatasetLayout
 from radio_io.progress import NoProgress
 from radio_io.sharding.build import build_dataset, publish_index
@@ -153,6 +153,15 @@ def test_replaces_a_task_only_when_asked_to_and_removes_it(root, tmp_path):
     assert remove_task(root, "fracture") == 1
     with pytest.raises(DatasetError, match="no labels of a task"):
         load_labels(root, "fracture")
+
+
+def test_removes_labels_of_a_shared_copy_and_makes_nothing_where_there_is_no_dataset(root, tmp_path):
+    write_task(DatasetLayout(root), "fracture", {"0" * 32: "1"})
+    shutil.rmtree(DatasetLayout(root).private)
+    assert remove_task(root, "fracture") == 1
+    with pytest.raises(DatasetError, match="no dataset in"):
+        remove_task(tmp_path / "other", "fracture")
+    assert not DatasetLayout(tmp_path / "other").private.exists()
 
 
 def test_a_dry_run_writes_nothing(root, tmp_path):

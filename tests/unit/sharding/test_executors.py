@@ -13,7 +13,7 @@ import pytest
 from radio_io.cluster import is_cluster, run_on_cluster
 from radio_io.config import BuildConfig, TaskShare
 from radio_io.dataset_file import read_dataset_file
-from radio_io.errors import ConfigError, RejectReason, StorageError
+from radio_io.errors import ConfigError, RejectReason, StorageError, UsageError
 from radio_io.executors import Task, UnitFailure, finish_recovery, run_units
 from radio_io.layout import DatasetLayout
 from radio_io.progress import NoProgress
@@ -100,6 +100,12 @@ def test_a_task_goes_on_where_the_planning_one_was_killed(reference, tmp_path):
     shutil.rmtree(layout.rejects_dir)
     build_dataset(config, NoProgress())
     assert shards(layout.root) == before
+
+
+def test_a_task_does_not_take_a_retry_and_leave_it_undone(reference, tmp_path):
+    config = BuildConfig(dataset=tmp_path / "d", sources=(str(reference / "b"),), workers=0, task=TaskShare(0, 2))
+    with pytest.raises(UsageError, match="without --task"):
+        build_dataset(config, NoProgress(), retry=frozenset({RejectReason.TIMEOUT}))
 
 
 @pytest.mark.parametrize("text", ["3/3", "-1/3", "a/b", "1", "0/0", "1/2/3"])

@@ -1,16 +1,45 @@
 """How many images a shard gets: bounded by bytes, and by numbers from both sides."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 import pytest
 
 from radio_io.config import BuildConfig
 from radio_io.layout import DatasetLayout
+from radio_io.privacy.pseudonyms import Pseudonymizer
 from radio_io.progress import NoProgress
 from radio_io.sharding import plan
 from radio_io.sharding.build import open_key, scan
+from radio_io.sharding.plan_order import FOLDER_PREFIX
 from synthetic_dicom import dicom_bytes
 from unit.dicom import make_dicom as make
 
 IMAGES = 13
+
+
+def test_tasks_that_start_at_once_share_one_new_key(tmp_path, monkeypatch):
+    together = Barrier(4)
+    create = Pseudonymizer.create_file
+
+    def create_together(*arguments):
+        together.wait(20)  # all have seen that there is none
+        return create(*arguments)
+
+    monkeypatch.setattr(Pseudonymizer, "create_file", create_together)
+    config = BuildConfig(dataset=tmp_path / "d", sources=(str(tmp_path),), workers=0)
+    with ThreadPoolExecutor(4) as threads:
+        opened = [threads.submit(open_key, config) for _ in range(4)]
+        assert len({future.result().key_id for future in opened}) == 1
+
+
+def test_removes_what_a_killed_process_left_of_sorting_also_where_there_is_nothing_to_plan(tmp_path):
+    config = BuildConfig(dataset=tmp_path / "d", sources=(str(tmp_path),), workers=0)
+    left = DatasetLayout(config.dataset).plan_dir / f"{FOLDER_PREFIX}-killed"
+    left.mkdir(parents=True)
+    (left / "spilled").write_bytes(b"paths")
+    plan.extend_plan(config, open_key(config))
+    assert not left.exists()
 
 
 @pytest.mark.parametrize(

@@ -28,12 +28,3 @@ def test_many_ask_at_once_without_disturbing_each_other(tmp_path, monkeypatch):
         ]
         assert [future.result() for future in asked] == [frozenset({"a"})] * ASKERS
     assert [path.name for path in tmp_path.iterdir()] == ["part.parquet"]
-
-
-def test_planning_removes_what_a_killed_process_left(tmp_path):
-    left = tmp_path / f"{plan_order.FOLDER_PREFIX}-killed"
-    left.mkdir()
-    (left / plan_order.UNSORTED).write_bytes(b"PAR1")
-    with plan_order.plan_order(tmp_path):
-        assert not left.exists()
-    assert list(tmp_path.iterdir()) == []
