@@ -28,7 +28,7 @@ from radio_io.layout import DatasetLayout, Split, shard_id_for
 from radio_io.privacy.pseudonyms import Pseudonymizer
 from radio_io.sharding.plan_order import PlanOrder, instances_of_several_shards, plan_order, remove_sorting
 from radio_io.sharding.sample import too_large
-from radio_io.sharding.scan_table import read_parts, scan_parts
+from radio_io.sharding.scan_table import parts_in, read_parts, scan_parts
 
 # Encoded bytes of a pixel: 16 bits at the ratio of about 3 that htj2k reaches on radiographs.
 ENCODED_BYTES_PER_PIXEL = 2 / 3
@@ -106,7 +106,7 @@ def extend_plan(config: BuildConfig, pseudonyms: Pseudonymizer) -> None:
 
 def plan_parts(layout: DatasetLayout) -> list[str]:
     """The names of the frozen parts, in their order."""
-    return sorted(path.name for path in layout.plan_dir.glob("part-*.parquet"))
+    return parts_in(layout.plan_dir)
 
 
 def planned_shards(layout: DatasetLayout) -> Iterator[ShardPlan]:

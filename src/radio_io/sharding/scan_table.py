@@ -8,6 +8,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -91,7 +92,22 @@ class ScanSummary:
 
 def scan_parts(layout: DatasetLayout) -> list[str]:
     """The names of the finished parts of the scan, in their order."""
-    return sorted(path.name for path in layout.scan_dir.glob("part-*.parquet"))
+    return parts_in(layout.scan_dir)
+
+
+def parts_in(folder: Path) -> list[str]:
+    """The names of numbered parts, in the order of their numbers: part-1000 comes behind part-999."""
+    return sorted((path.name for path in folder.glob("part-*.parquet")), key=part_number)
+
+
+def part_number(name: str) -> int:
+    """The number of a part.
+
+    Example:
+        >>> part_number("part-00012.parquet")
+        12
+    """
+    return int(name.removeprefix("part-").removesuffix(".parquet"))
 
 
 def read_parts(layout: DatasetLayout, names: list[str], columns: list[str] | None = None) -> Iterator[pa.Table]:
@@ -106,7 +122,7 @@ def write_part(layout: DatasetLayout, rows: list[ScanRow]) -> None:
     columns = {name: [getattr(row, name) for row in ordered] for name in SCAN_SCHEMA.names}
     columns["path"] = [os.fsencode(row.path) for row in ordered]
     parts = scan_parts(layout)
-    number = int(parts[-1].removeprefix("part-").removesuffix(".parquet")) + 1 if parts else 0
+    number = part_number(parts[-1]) + 1 if parts else 0
     _write(layout, f"part-{number:05}.parquet", pa.table(columns, schema=SCAN_SCHEMA))
 
 

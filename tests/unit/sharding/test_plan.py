@@ -12,6 +12,7 @@ from radio_io.progress import NoProgress
 from radio_io.sharding import plan
 from radio_io.sharding.build import open_key, scan
 from radio_io.sharding.plan_order import FOLDER_PREFIX
+from radio_io.sharding.scan_table import ScanRow, scan_parts, write_part
 from synthetic_dicom import dicom_bytes
 from unit.dicom import make_dicom as make
 
@@ -63,3 +64,23 @@ def test_shards_are_bounded(tmp_path, monkeypatch, settings, most, sizes):
     scan(config, NoProgress())
     plan.extend_plan(config, pseudonyms)
     assert [len(each.files) for each in plan.planned_shards(DatasetLayout(config.dataset))] == sizes
+
+
+def test_many_small_plans_stay_in_their_order(tmp_path):
+    """A copy in a later source is found by the shards that stand before its own in the plan."""
+    layout = DatasetLayout(tmp_path / "d")
+    layout.plan_dir.mkdir(parents=True)
+    for number in (999, 1000, 101, 0):
+        (layout.plan_dir / f"part-{number:03}.parquet").touch()
+    assert plan.plan_parts(layout) == [f"part-{number:03}.parquet" for number in (0, 101, 999, 1000)]
+
+
+def test_no_part_of_the_scan_is_written_over_by_a_later_one(tmp_path):
+    layout = DatasetLayout(tmp_path / "d")
+    layout.scan_dir.mkdir(parents=True)
+    before = [f"part-{number:05}.parquet" for number in (99_999, 100_000)]
+    for name in before:
+        (layout.scan_dir / name).touch()
+    write_part(layout, [ScanRow(path="a", size_bytes=1, modified_ns=1)])
+    assert scan_parts(layout) == [*before, "part-100001.parquet"]
+    assert all((layout.scan_dir / name).stat().st_size == 0 for name in before)
