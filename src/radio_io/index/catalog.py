@@ -43,12 +43,15 @@ LOCKED_DOWN = (  # once the file is attached; the last one locks the others
 )
 
 
-def build_index(layout: DatasetLayout, rejects: Iterable[tuple[str, str, int]]) -> str:
+def build_index(
+    layout: DatasetLayout, rejects: Iterable[tuple[str, str, int]]
+) -> tuple[str, "tuple[ShardMetadata, ...]"]:
     """Build and publish the index from all records; `rejects` are rows of (reason, stage, number of files).
 
-    Returns the SHA-256 of the published file.
+    Returns the SHA-256 of the published file, and what the records say of their tars.
 
     Raises:
+        DatasetError: A record or a file of labels is damaged.
         StorageError: The dataset folder cannot be written.
     """
     with tempfile.TemporaryDirectory(prefix="radio-index-") as folder:
@@ -61,11 +64,11 @@ def build_index(layout: DatasetLayout, rejects: Iterable[tuple[str, str, int]]) 
             # With more threads several row groups are open at once, which takes the memory and packs them worse.
             connection.execute("SET threads = 1")
             connection.execute(f"SET temp_directory = '{folder}/spilled'")
-            _fill(connection, layout, sorted(rejects))
+            shards = _fill(connection, layout, sorted(rejects))
             connection.execute("CHECKPOINT")
             connection.execute("USE memory")
             connection.execute("DETACH made")
-        return _publish(local, layout.index)
+        return _publish(local, layout.index), shards
 
 
 def open_index(root: Path, *, memory: str = "1GB", threads: int = 2) -> duckdb.DuckDBPyConnection:
@@ -124,10 +127,12 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _fill(connection: duckdb.DuckDBPyConnection, layout: DatasetLayout, rejects: list[tuple[str, str, int]]) -> None:
+def _fill(
+    connection: duckdb.DuckDBPyConnection, layout: DatasetLayout, rejects: list[tuple[str, str, int]]
+) -> "tuple[ShardMetadata, ...]":
     for table in TABLES.values():
         connection.execute(f"CREATE TABLE {table.name} ({_definition(table.columns)})")
-    _add_records(connection, layout)
+    shards = _add_records(connection, layout)
     _compute_columns(connection)
     if rejects:
         connection.executemany("INSERT INTO rejects VALUES (?, ?, ?)", rejects)
@@ -136,9 +141,10 @@ def _fill(connection: duckdb.DuckDBPyConnection, layout: DatasetLayout, rejects:
         connection.execute(f"COMMENT ON TABLE {table.name} IS {_quoted(table.comment)}")
         for column in table.columns:
             connection.execute(f'COMMENT ON COLUMN {table.name}."{column.name}" IS {_quoted(column.comment)}')
+    return shards
 
 
-def _add_records(connection: duckdb.DuckDBPyConnection, layout: DatasetLayout) -> None:
+def _add_records(connection: duckdb.DuckDBPyConnection, layout: DatasetLayout) -> "tuple[ShardMetadata, ...]":
     """The tables `images` and `shards`. DuckDB could read the records, too, but does not look at their checksum."""
     import pyarrow as pa  # a query must start without it
 
@@ -165,6 +171,7 @@ def _add_records(connection: duckdb.DuckDBPyConnection, layout: DatasetLayout) -
         raise failed[0]
     if shards:
         _add_shards(connection, shards)
+    return tuple(metadata for metadata, _ in shards)
 
 
 def _compute_columns(connection: duckdb.DuckDBPyConnection) -> None:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias, cast
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from radio_io import atomic
 from radio_io.checked_table import encode_table, read_table
@@ -153,20 +152,6 @@ def read_record_columns(path: Path, columns: Sequence[str]) -> pa.Table:
     table = read_table(path, columns, name=f"the record {path}", advice=_ADVICE)
     _parse_metadata(path, table.schema.metadata)
     return table.replace_schema_metadata(None)
-
-
-def read_record_metadata(path: Path) -> ShardMetadata:
-    """What a record says about its tar file, from the end of the file alone; the rows are not checked.
-
-    Raises:
-        DatasetError: It is missing, damaged or of another format version.
-    """
-    try:
-        return _parse_metadata(path, pq.read_metadata(path).metadata)
-    except FileNotFoundError as error:
-        raise _missing(path) from error
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise _damaged(path, str(error)) from error
 
 
 def _read_bytes(path: Path) -> bytes:

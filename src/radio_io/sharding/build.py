@@ -30,7 +30,7 @@ from radio_io.errors import KeyFileError, RejectReason, StorageError, UsageError
 from radio_io.executors import UnitFailure, graceful_interrupt
 from radio_io.freed_memory import give_back_memory, use_system_memory
 from radio_io.index.catalog import build_index, indexed_rejects
-from radio_io.index.records import ShardMetadata, read_record_metadata
+from radio_io.index.records import ShardMetadata
 from radio_io.layout import DatasetLayout
 from radio_io.privacy.pseudonyms import Pseudonymizer
 from radio_io.privacy.tombstones import read_tombstones
@@ -243,9 +243,8 @@ class Published:
 
 def publish_index(layout: DatasetLayout, content: DatasetFile) -> Published:
     """Build `index.duckdb` from what is finished and write its checksum and counts to `dataset.json`."""
-    shards = tuple(read_record_metadata(path) for path in layout.record_paths())
     rejects = tuple(reject_counts(layout))
-    digest = build_index(layout, rejects)
+    digest, shards = build_index(layout, rejects)
     images = sum(shard.num_images for shard in shards)
     final = dataclasses.replace(content, num_images=images, num_shards=len(shards), index_sha256=digest)
     write_dataset_file(layout, final)
