@@ -1,7 +1,7 @@
 """Which file goes to which shard: made once from the scan, then frozen.
 
 Comes in: the parts of the scan that no plan covers yet. Goes out: a new part of the plan in the private folder, and
-`ShardPlan`s. Refuses nothing; images above the largest bin become rejects `TOO_LARGE` of the plan.
+`ShardPlan`s. Refuses damaged parts; images above the largest bin become rejects `TOO_LARGE` of the plan.
 
 Images are ordered by split and bin, then by a keyed hash, so that a shard is a random sample of its bin; files of one
 SOPInstanceUID stay together, so that duplicates meet in one shard. New files make a new part with new shards; finished

@@ -1,7 +1,7 @@
 """The private table of every file that was scanned: Parquet parts that are only added to.
 
 Comes in: rows of the scan. Goes out: parts, `KnownFiles` (which files need not be read again) and `ScanSummary`.
-Refuses nothing. Paths and texts of headers stay in these files; they lie in the private folder.
+Refuses damaged parts. Paths and texts of headers stay in these files; they lie in the private folder.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """The shards that are missing, in the order in which they may be built.
 
 Comes in: the plan and what is finished. Goes out: `MissingShards`, and the shards of a wave, one after another. Refuses
-nothing.
+damaged plans and records.
 
 A shard that has an instance in common with an earlier one, as when a later source holds copies, is built in a later
 wave than that one, so that duplicates are found across shards too.
