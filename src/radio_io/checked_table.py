@@ -62,7 +62,7 @@ def read_table(
         DatasetError: It is missing or damaged; the message calls it `name`, or by its path.
     """
     with _opened(source, source if name is None else name, advice) as file:
-        table = file.read(columns)
+        table = file.read(columns, use_threads=False)  # most files are small: threads cost more than they give
         metadata = dict(table.schema.metadata or {})
         metadata.pop(CHECKSUM_KEY, None)
         return table.replace_schema_metadata(metadata or None)
