@@ -14,6 +14,8 @@ from radio_io.errors import ImageRejectedError, RejectReason
 
 ITEM: Final = b"\xfe\xff\x00\xe0"
 DELIMITER: Final = b"\xfe\xff\xdd\xe0"
+AFTER_PIXELS: Final = (b"\xfa\xff\xfa\xff", b"\xfc\xff\xfc\xff")
+"""Digital signatures and trailing padding, which stand behind pixel data whose delimiter may be missing."""
 CODESTREAM_STARTS: Final = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  ")
 
 
@@ -90,8 +92,11 @@ def _items(value: memoryview) -> tuple[tuple[int, ...], list[bytes], list[int]]:
         items.append(bytes(value[position + 8 : end]))
         offsets.append(position)
         position = end
+        # An odd length, against the standard, that leaves the padding out which was written all the same.
+        if length % 2 and bytes(value[position : position + 5]) in (b"\0" + ITEM, b"\0" + DELIMITER):
+            position += 1
     rest = bytes(value[position:])
-    if rest.strip(b"\0") and not rest.startswith(DELIMITER):
+    if rest.strip(b"\0") and not rest.startswith((DELIMITER, *AFTER_PIXELS)):
         detail = f"no item tag after fragment {len(items)}: the lengths of the fragments are wrong"
         raise ImageRejectedError(RejectReason.CORRUPT_PIXELS, detail)
     if items and items[0].startswith(CODESTREAM_STARTS):  # no Basic Offset Table, against the standard

@@ -25,7 +25,9 @@ _SAMPLED_ROWS: Final = 16
 def in_smoother_byte_order(cells: NDArray[np.generic], bits_stored: int) -> tuple[NDArray[np.generic], bool]:
     """Returns 16-bit cells in the byte order that is far smoother and fits `bits_stored`, and whether that is new.
 
-    Catches big endian data labelled little endian, and RLE segments in the wrong order.
+    Catches big endian data labelled little endian, and RLE segments in the wrong order. Cells that use their high byte
+    only are as smooth either way, measured by the range of their values; they are exchanged only where they do not fit
+    `bits_stored` as they are.
     """
     if cells.dtype.itemsize != 2 or cells.shape[1] < 2:
         return cells, False
@@ -34,6 +36,9 @@ def in_smoother_byte_order(cells: NDArray[np.generic], bits_stored: int) -> tupl
         return cells, False
     swapped = cells.byteswap()
     if bits_stored < 16 and int(cast("NDArray[np.uint16]", swapped).max()) >> bits_stored:
+        return cells, False
+    given = cast("NDArray[np.uint16]", cells)
+    if not (given & 0xFF).any() and (bits_stored >= 16 or not int(given.max()) >> bits_stored):
         return cells, False
     return swapped, True
 
