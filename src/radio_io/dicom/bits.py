@@ -9,6 +9,8 @@ is an overlay or garbage). At each pair of neighbouring pixels where the two rea
 smaller step gets a vote, if that step is small: a value that runs over 4095 goes on smoothly in the first reading
 and falls to 0 in the second; a garbage bit jumps by 4096 in the first and changes nothing in the second.
 
+Padding may lie outside the claimed bits (-2000 in 12 unsigned bits). It is no pixel of the image and has no vote.
+
 Source: DICOM PS3.5 8.1.1 (BitsAllocated, BitsStored, HighBit; two's complement when PixelRepresentation is 1);
 DICOM PS3.5 8.2.4 (the codestream's precision and sign are authoritative for JPEG 2000).
 """
@@ -19,6 +21,7 @@ from typing import Final, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from radio_io.dicom.padding import padding_range
 from radio_io.dicom.pixel_header import PixelHeader
 from radio_io.errors import ImageRejectedError, RejectReason
 
@@ -47,12 +50,17 @@ class Cells:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SettledBits:
-    """Stored values with the number of bits and the sign that they really have."""
+    """Stored values with the number of bits and the sign that they really have.
+
+    `padded` is true where a cell holds a padding value that those bits cannot hold; the nearest that they can stands
+    there instead. None where there is no such cell.
+    """
 
     pixels: Pixels
     bits: int
     signed: bool
     source: BitsSource
+    padded: NDArray[np.bool_] | None = None
 
 
 def settle_bits(cells: Cells, header: PixelHeader) -> SettledBits:
@@ -64,9 +72,19 @@ def settle_bits(cells: Cells, header: PixelHeader) -> SettledBits:
     bits, source = _claimed_bits(cells, header)
     cells, realigned = _align(cells, header, bits)
     source = "corrected" if realigned else source
+    filled, padded = _without_padding(cells, header, bits)
+    if padded is not None:
+        settled = _decide(filled, header, bits, source)
+        if settled.bits == bits:
+            return replace(settled, padded=padded)
+    return _decide(cells, header, bits, source)
+
+
+def _decide(cells: Cells, header: PixelHeader, bits: int, source: BitsSource) -> SettledBits:
+    """Believes the header where its claims fit, else what neighbours vote for."""
     kept = _as_signed(cells, header)
     low, high = _limits(kept)
-    claimed_low, claimed_high = (-(1 << bits - 1), (1 << bits - 1) - 1) if header.signed else (0, (1 << bits) - 1)
+    claimed_low, claimed_high = _claimed_range(header, bits)
     slack = (1 << bits) // OVERSHOOT if cells.lossy else 0
     if claimed_low - slack <= low and high <= claimed_high + slack:
         fitting = kept if claimed_low <= low and high <= claimed_high else np.clip(kept, claimed_low, claimed_high)
@@ -82,6 +100,29 @@ def settle_bits(cells: Cells, header: PixelHeader) -> SettledBits:
         )
     signed = low < 0 or (header.signed and cells.signed is None)
     return SettledBits(pixels=_compact(kept, signed), bits=cells.bits, signed=signed, source="corrected")
+
+
+def _claimed_range(header: PixelHeader, bits: int) -> tuple[int, int]:
+    """Least and greatest value that so many bits hold."""
+    return (-(1 << bits - 1), (1 << bits - 1) - 1) if header.signed else (0, (1 << bits) - 1)
+
+
+def _without_padding(cells: Cells, header: PixelHeader, bits: int) -> tuple[Cells, NDArray[np.bool_] | None]:
+    """Replaces padding that so many bits cannot hold by the nearest value that they can, and returns where it was."""
+    if header.padding is None:
+        return cells, None
+    low, high = _claimed_range(header, bits)
+    kept = _as_signed(cells, header)
+    padding = padding_range(header.padding, bits=cells.bits, signed=kept.dtype.kind == "i")
+    if low <= padding.low and padding.high <= high:
+        return cells, None
+    inside = np.clip(cast("NDArray[np.int32]", kept), low, high)
+    found = padding.mask(kept)
+    padded = None if found is None else found & (inside != kept)
+    if padded is None or not padded.any():
+        return cells, None
+    filled = np.where(padded, inside, kept).astype(kept.dtype)
+    return replace(cells, values=filled.view(cells.values.dtype)), padded
 
 
 def _limits(values: NDArray[np.generic]) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.tag import Tag
 
@@ -69,7 +70,7 @@ class StoredPixels:
     `pixels` is `[rows, columns]`, uint8, uint16, int8, int16, uint32 or int32: unused bits are masked and the sign is
     extended. `bits_stored` and `signed` are what the values really have; `bits_source` says who was believed: the
     header, the codestream, or neither as it stands (`corrected`). `lossy` is true where pixels were changed by
-    compression.
+    compression. `padded` is true where padding was found that lies outside these bits (see `SettledBits`), else None.
     """
 
     pixels: Pixels
@@ -78,6 +79,7 @@ class StoredPixels:
     bits_source: BitsSource
     lossy: bool
     decoder: str
+    padded: NDArray[np.bool_] | None = None
 
 
 def decode_pixels(parsed: PixelSource, *, frame: int = 0) -> StoredPixels:
@@ -209,4 +211,5 @@ def _settled(cells: Cells, header: PixelHeader, decoder: str, *, turnable: bool)
         bits_source="corrected" if turned else settled.source,
         lossy=cells.lossy,
         decoder=decoder,
+        padded=settled.padded,
     )

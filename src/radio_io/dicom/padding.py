@@ -39,11 +39,19 @@ def read_padding(dataset: Dataset, *, bits: int, signed: bool) -> PaddingRange |
     The attributes are US or SS, and writers confuse them: -2000 and 63536 are the same 16 bits, and are read as
     the pixels are.
     """
+    written = written_padding(dataset)
+    return None if written is None else padding_range(written, bits=bits, signed=signed)
+
+
+def written_padding(dataset: Dataset) -> tuple[int, int] | None:
+    """Reads Pixel Padding Value and Range Limit as they stand there, the same number twice without a limit."""
     value, limit = number(dataset, "PixelPaddingValue"), number(dataset, "PixelPaddingRangeLimit")
-    if value is None:
-        return None
-    first = _as_stored(int(value), bits, signed)
-    second = first if limit is None else _as_stored(int(limit), bits, signed)
+    return None if value is None else (int(value), int(value if limit is None else limit))
+
+
+def padding_range(written: tuple[int, int], *, bits: int, signed: bool) -> PaddingRange:
+    """The range of padding values in terms of stored values of that many bits and sign."""
+    first, second = (_as_stored(value, bits, signed) for value in written)
     return PaddingRange(value=first, low=min(first, second), high=max(first, second))
 
 

@@ -10,6 +10,7 @@ from typing import Final, cast
 from pydicom import Dataset
 from pydicom.tag import Tag
 
+from radio_io.dicom.padding import written_padding
 from radio_io.dicom.values import integer, term
 from radio_io.errors import ImageRejectedError, RejectReason
 
@@ -29,7 +30,8 @@ class PixelHeader:
     """The claims of the Image Pixel module (DICOM PS3.3 C.7.6.3), numbers as they stand there.
 
     `overlay_bits` are the bit positions inside a pixel cell that old files use for overlay planes
-    (Source: DICOM PS3.5 8.1.1 and retired OverlayBitPosition, 60xx,0102).
+    (Source: DICOM PS3.5 8.1.1 and retired OverlayBitPosition, 60xx,0102). `padding` are Pixel Padding Value and Range
+    Limit.
     """
 
     rows: int
@@ -40,6 +42,7 @@ class PixelHeader:
     signed: bool
     frames: int
     overlay_bits: tuple[int, ...]
+    padding: tuple[int, int] | None = None
 
     @property
     def pixels(self) -> int:
@@ -76,6 +79,7 @@ def read_pixel_header(dataset: Dataset) -> PixelHeader:
         signed=integer(dataset, "PixelRepresentation") == 1,
         frames=min(max(integer(dataset, "NumberOfFrames") or 1, 1), MAX_FRAMES),
         overlay_bits=_overlay_bits(dataset),
+        padding=written_padding(dataset),
     )
 
 

@@ -112,7 +112,7 @@ def render(stored: StoredPixels, parameters: RenderParameters, mode: RenderMode 
     Raises:
         ImageRejectedError: UNSUPPORTED_PIXELS where the values span more than 16 bits.
     """
-    mask = parameters.padding.mask(stored.pixels) if parameters.padding else None
+    mask = _padding_mask(stored, parameters)
     scaled = _modality(stored, parameters)
     values, bits, applied = scaled.values, scaled.bits, None
     falling = scaled.slope < 0
@@ -160,6 +160,14 @@ def stored_values(radiograph: Radiograph) -> NDArray[np.int32]:
     if radiograph.inverted:
         values = (1 << radiograph.bits) - 1 - values
     return values + radiograph.offset
+
+
+def _padding_mask(stored: StoredPixels, parameters: RenderParameters) -> NDArray[np.bool_] | None:
+    """Where padding is, within the stored bits or beyond them."""
+    mask = parameters.padding.mask(stored.pixels) if parameters.padding else None
+    if mask is None or stored.padded is None:
+        return stored.padded if mask is None else mask
+    return mask | stored.padded
 
 
 def _modality(stored: StoredPixels, parameters: RenderParameters) -> _Scaled:
