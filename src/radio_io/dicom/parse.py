@@ -29,7 +29,12 @@ from radio_io.dicom.elements import (
     scan,
 )
 from radio_io.dicom.encoding import Syntax, SyntaxSource, settle_syntax, usable_uid
-from radio_io.dicom.signatures import SEARCHED_BYTES, find_displaced_start, foreign_format
+from radio_io.dicom.signatures import (
+    SEARCHED_BYTES,
+    archive_in_disguise,
+    find_displaced_start,
+    foreign_format,
+)
 from radio_io.dicom.source import WINDOW_BYTES, ByteSource
 from radio_io.errors import ImageRejectedError, RejectReason
 from radio_io.privacy.attributes import ALLOWED_TAGS
@@ -155,7 +160,8 @@ def _settle(source: ByteSource) -> tuple[_Labels, Syntax]:
     labels = _read_labels(source)
     syntax = settle_syntax(source, labels.position, labels.transfer_syntax)
     if syntax is None and not labels.marked:
-        displaced = find_displaced_start(source.take(0, SEARCHED_BYTES))
+        head = source.take(0, SEARCHED_BYTES)
+        displaced = find_displaced_start(head) if archive_in_disguise(head) is None else None
         if displaced is not None:
             labels = _read_labels(source, displaced)
             syntax = settle_syntax(source, labels.position, labels.transfer_syntax)

@@ -16,11 +16,6 @@ _SIGNATURES: Final = (
     (b"BM", "a BMP file"),
     (b"II*\0", "a TIFF file"),
     (b"MM\0*", "a TIFF file"),
-    (b"PK\x03\x04", "a zip archive"),
-    (b"PK\x05\x06", "a zip archive"),
-    (b"\x1f\x8b", "a gzip file"),
-    (b"7z\xbc\xaf", "a 7-Zip archive"),
-    (b"Rar!", "a RAR archive"),
     (b"%PDF", "a PDF file"),
     (b"MZ", "a Windows program"),
     (b"\x7fELF", "a Linux program"),
@@ -32,6 +27,19 @@ _SIGNATURES: Final = (
     (b"\x5c\x01\x10\x00\x00\x00\x00\x00", "a NIfTI file"),
 )
 
+# What follows " not DICOM": the endings by which archives are known, see `radio_io.sources`.
+_ARCHIVES: Final = (
+    (b"PK\x03\x04", "a zip archive", ": its members are read where its name ends in .zip"),
+    (b"PK\x05\x06", "a zip archive", ""),
+    (b"PK\x07\x08", "a part of a zip archive", ": join the parts"),
+    (b"\x1f\x8b", "a gzip file", ""),
+    (b"BZh", "a bzip2 file", ": unpack it"),
+    (b"\xfd7zXZ\x00", "an xz file", ": unpack it"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard file", ": unpack it"),
+    (b"7z\xbc\xaf", "a 7-Zip archive", ": unpack it"),
+    (b"Rar!", "a RAR archive", ": unpack it"),
+)
+_TAR_MARK: Final = slice(257, 262)
 
 # A header of a sender or of a broken transfer before the file has at most this many bytes.
 SEARCHED_BYTES: Final = 1024
@@ -56,6 +64,23 @@ def find_displaced_start(head: bytes) -> int | None:
     return found.end() if found is not None else None
 
 
+def archive_in_disguise(head: bytes) -> str | None:
+    r"""What archive a file is that has no name of one; None for other files.
+
+    DICOM that is found in it is only one of its members.
+
+    Example:
+        >>> archive_in_disguise(b"7z\xbc\xaf")
+        'a 7-Zip archive, not DICOM: unpack it'
+    """
+    for signature, name, advice in _ARCHIVES:
+        if head.startswith(signature):
+            return f"{name}, not DICOM{advice}"
+    if head[_TAR_MARK] == b"ustar":
+        return "a tar archive, not DICOM: its members are read where its name ends in .tar"
+    return None
+
+
 def foreign_format(head: bytes) -> str | None:
     """The format of a file that begins with `head`, where it is one that is often found in exports.
 
@@ -63,6 +88,9 @@ def foreign_format(head: bytes) -> str | None:
         >>> foreign_format(b"%PDF-1.7")
         'a PDF file, not DICOM'
     """
+    archive = archive_in_disguise(head)
+    if archive is not None:
+        return archive
     for signature, name in _SIGNATURES:
         if head.startswith(signature):
             return f"{name}, not DICOM"

@@ -3,9 +3,11 @@
 import hashlib
 import os
 import struct
+import tarfile
 import threading
 import time
 import tracemalloc
+import zipfile
 import zlib
 from io import BytesIO
 
@@ -269,6 +271,35 @@ def test_refuses_what_is_not_dicom_with_its_kind(tmp_path, data, expected, detai
     assert reasons(tmp_path, data) is expected
     with pytest.raises(ImageRejectedError, match=detail):
         read_file(data)
+
+
+def disguised(kind):
+    """An archive of two radiographs, neither of them packed, whose first bytes hold the beginning of the first."""
+    buffer = BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(buffer, "w") as archive:
+            for name in ("1.dcm", "2.dcm"):
+                archive.writestr(name, dicom_bytes())
+        return buffer.getvalue()
+    with tarfile.open(fileobj=buffer, mode="w", format=kind) as archive:
+        for name in ("1.dcm", "2.dcm"):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(dicom_bytes())
+            archive.addfile(entry, BytesIO(dicom_bytes()))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["zip", tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_does_not_take_an_archive_for_its_first_member(tmp_path, kind):
+    data = disguised(kind)
+    assert reasons(tmp_path, data) is RejectReason.NOT_DICOM
+    with pytest.raises(ImageRejectedError, match=r"archive, not DICOM: its members are read where its name ends in"):
+        read_file(data)
+
+
+def test_still_reads_dicom_whose_preamble_is_that_of_an_archive():
+    for start in (b"PK\x03\x04", b"Rar!", b"BZh91AY&SY"):
+        assert read_file(start.ljust(128, b"\0") + dicom_bytes()[128:]).has_pixel_data
 
 
 def test_says_where_a_header_breaks_off(tmp_path):
