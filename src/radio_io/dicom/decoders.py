@@ -192,6 +192,8 @@ def _may_be_cut(info: CodestreamInfo, values: NDArray[np.generic]) -> bool:
     What is missing is decoded from bits that are all 0: blocks of the DC value before them, or pixels that differ from
     their prediction by a constant. A cut inside the last block goes unseen if an end marker was put after it.
     """
+    if info.kind is CodestreamKind.JPEG_DCT and info.scans > 1:
+        return True  # what a scan of a progressive JPEG lacks is filled from the scans before
     if info.kind is CodestreamKind.JPEG_DCT:
         rows, columns = values.shape
         block = values[(rows - 1) // _BLOCK * _BLOCK :, (columns - 1) // _BLOCK * _BLOCK :]

@@ -3,9 +3,12 @@
 Comes in: bytes that begin with SOI. Goes out: `CodestreamInfo`. Refuses what ends before its scan begins and what
 has two frames or none. Decoders return an image from a cut scan, so the scan is walked here up to its end marker.
 
-What the walk cannot see: entropy-coded data that were cut and closed with an end marker; the decoders test for it.
+Two things tell that a closed codestream lacks a part: restart markers, which are numbered and of known count, and the
+scans of a progressive JPEG, which have to bring every bit of every coefficient. What the walk cannot see otherwise:
+entropy-coded data that were cut and closed with an end marker; the decoders test for it.
 
-Source: ITU-T T.81 B.1 (markers, byte stuffing), B.2.2 (frame header), B.2.3 (scan header); ITU-T T.87 C.2.
+Source: ITU-T T.81 B.1 (markers, byte stuffing), B.2.2 (frame header), B.2.3 (scan header), B.2.4.4 (restart interval),
+E.1.4 (numbers of restart markers), G.1.1.1 (spectral selection, successive approximation); ITU-T T.87 C.2.
 """
 
 import re
@@ -21,8 +24,12 @@ SOS: Final = 0xDA
 _EOI: Final = 0xD9
 _SOF_LS: Final = 0xF7
 _SOF_LOSSLESS: Final = (0xC3, 0xC7, 0xCB, 0xCF)
+_SOF_PROGRESSIVE: Final = (0xC2, 0xC6, 0xCA, 0xCE)
 _SOF_DCT: Final = (0xC0, 0xC1, 0xC2, 0xC5, 0xC6, 0xC9, 0xCA, 0xCD, 0xCE)
 _STANDALONE: Final = tuple(bytes([marker]) for marker in (0x01, *range(0xD0, 0xD9)))
+_DRI: Final = 0xDD
+_RESTART: Final = re.compile(rb"\xff([\xd0-\xd7])")
+_COEFFICIENTS: Final = 64
 # In a scan FF is followed by a stuffed 00 or a restart marker (T.81); in JPEG-LS by a byte below 80 (T.87 A.1).
 _SCAN_END: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _SCAN_END_LS: Final = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
@@ -38,6 +45,68 @@ class Segment:
     end: int
 
 
+class _Progress:
+    """Follows what the scans of a frame of one component bring, and says at the end what is missing."""
+
+    def __init__(self) -> None:
+        self._interval = 0
+        self._scan: Segment | None = None
+        self._missing_bits = [_COEFFICIENTS] * _COEFFICIENTS  # of each coefficient; more than any scan leaves out
+
+    def see(self, data: bytes, segment: Segment, frame: Segment | None) -> None:
+        """The next segment; a scan that is open ends where it begins."""
+        self._close_scan(data, segment.position, frame)
+        if segment.marker == _DRI:
+            self._interval = int.from_bytes(data[segment.start : segment.end], "big")
+        elif segment.marker == SOS and segment.end - segment.start >= 3:
+            self._scan = segment
+            first, last, bits = data[segment.end - 3 : segment.end]
+            for coefficient in range(first, min(last, _COEFFICIENTS - 1) + 1):
+                self._missing_bits[coefficient] = bits & 0x0F
+
+    def end(self, data: bytes, frame: Segment) -> None:
+        """Refuses a progressive frame some of whose bits no scan has brought.
+
+        Raises:
+            ImageRejectedError: TRUNCATED; or CORRUPT_PIXELS for the last scan, see `_check_restarts`.
+        """
+        self._close_scan(data, len(data), frame)
+        if frame.marker in _SOF_PROGRESSIVE and _components(data, frame) == 1 and any(self._missing_bits):
+            missing = sum(1 for bits in self._missing_bits if bits)
+            raise truncated(f"scans of the progressive JPEG are missing: {missing} of 64 coefficients are not complete")
+
+    def _close_scan(self, data: bytes, position: int, frame: Segment | None) -> None:
+        if self._scan is not None and frame is not None and self._interval and frame.marker != _SOF_LS:
+            _check_restarts(data[self._scan.end : position], _blocks(data, frame), self._interval)
+        self._scan = None
+
+
+def _components(data: bytes, frame: Segment) -> int:
+    return data[frame.start + 5] if frame.end - frame.start > 5 else 0
+
+
+def _blocks(data: bytes, frame: Segment) -> int:
+    """Blocks in a scan of a single component; 0 where there are none or their number is not known."""
+    if _components(data, frame) != 1 or frame.marker in _SOF_LOSSLESS:
+        return 0
+    rows, columns = (int.from_bytes(data[frame.start + at : frame.start + at + 2], "big") for at in (1, 3))
+    return -(-rows // 8) * -(-columns // 8)
+
+
+def _check_restarts(scan: bytes, blocks: int, interval: int) -> None:
+    """Compares restart markers with their numbers and, where blocks are, their count; one behind the last may be there.
+
+    Raises:
+        ImageRejectedError: CORRUPT_PIXELS where numbers do not follow each other, TRUNCATED where the last are missing.
+    """
+    numbers = [found[0] & 7 for found in _RESTART.findall(scan)]
+    expected = -(-blocks // interval) - 1 if blocks else len(numbers)
+    if len(numbers) > expected + 1 or any(number != index % 8 for index, number in enumerate(numbers)):
+        raise corrupt("restart intervals of the JPEG scan are missing or out of order")
+    if len(numbers) < expected:
+        raise truncated(f"{len(numbers) + 1} of {expected + 1} restart intervals of the JPEG scan are there")
+
+
 def read_jpeg(data: bytes) -> CodestreamInfo:
     """Reads size, precision and kind, and walks the scans up to the end marker.
 
@@ -48,7 +117,9 @@ def read_jpeg(data: bytes) -> CodestreamInfo:
     lossy_scan = False
     scans = 0
     end = -1
+    progress = _Progress()
     for segment in segments(data):
+        progress.see(data, segment, frame)
         if segment.marker == _EOI:
             end = segment.position
         elif segment.marker == SOS:
@@ -60,6 +131,7 @@ def read_jpeg(data: bytes) -> CodestreamInfo:
             frame = segment
     if frame is None or not scans:
         raise truncated("the JPEG codestream ends before its first scan")
+    progress.end(data, frame)
     return _describe(data, frame, end=end, lossy_scan=lossy_scan, scans=scans)
 
 
