@@ -27,6 +27,7 @@ from radio_io.dicom.pixel_header import PixelHeader, read_pixel_header
 from radio_io.dicom.quiet import quiet_pydicom
 from radio_io.dicom.rle import HEADER_BYTES as RLE_HEADER_BYTES
 from radio_io.dicom.rle import check_rle_size, looks_like_rle, read_rle
+from radio_io.dicom.sign import with_true_sign
 from radio_io.dicom.smoothness import check_row_length, in_smoother_byte_order
 from radio_io.errors import ImageRejectedError, RejectReason
 
@@ -204,6 +205,8 @@ def _settled(cells: Cells, header: PixelHeader, decoder: str, *, turnable: bool)
         values, turned = in_smoother_byte_order(cells.values, header.bits_stored)
         cells = replace(cells, values=values)
     settled = settle_bits(cells, header)
+    if cells.signed is None:
+        settled = with_true_sign(settled)
     return StoredPixels(
         pixels=settled.pixels,
         bits_stored=settled.bits,
