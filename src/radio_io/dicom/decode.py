@@ -206,7 +206,7 @@ def _settled(cells: Cells, header: PixelHeader, decoder: str, *, turnable: bool)
         cells = replace(cells, values=values)
     settled = settle_bits(cells, header)
     if cells.signed is None:
-        settled = with_true_sign(settled)
+        settled = with_true_sign(settled, cells.values)
     return StoredPixels(
         pixels=settled.pixels,
         bits_stored=settled.bits,

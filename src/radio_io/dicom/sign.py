@@ -1,14 +1,13 @@
 """What neighbouring pixels say about PixelRepresentation, where values fit it whichever it is.
 
-Comes in: settled stored values. Goes out: the same in the other reading, signed or unsigned, where the header's folds
-the picture. Refuses nothing: without clear evidence the header is believed.
+Comes in: settled stored values, and the cells that they are from. Goes out: the same in the other reading, signed or
+unsigned, where the header's folds the picture. Refuses nothing: without clear evidence the header is believed.
 
 A wrong sign folds a smooth run of values at one place: where unsigned values pass the middle of their range, or signed
 ones 0. Neighbours then lie at opposite ends of the range, and next to each other in the other reading. Edges between
 black and white lie at opposite ends, too, but are not as close in the other reading as neighbours are elsewhere in the
-picture, or are saturated, or few of each kind; and the picture passes smoothly where the other reading would fold it.
-Radiographs are unsigned. So an unsigned header is only doubted where nearly every jump is a fold and the other reading
-has none.
+picture, or few of each kind; and the picture passes smoothly where the other reading would fold it. Radiographs are
+unsigned. So an unsigned header is only doubted where the unused bits of every cell repeat its sign.
 """
 
 from dataclasses import dataclass, replace
@@ -28,14 +27,11 @@ PROOF: Final = 64
 DISTINCT: Final = 6
 """between so many different values at either end;"""
 SHARE: Final = 0.7
-SHARE_UNSIGNED: Final = 0.85
 """that are this share of all neighbours at opposite ends;"""
 OUTWEIGHING: Final = 4
-"""and this many for each place where the other reading would fold; an unsigned header is believed if there is one."""
+"""and this many for each place where the other reading would fold."""
 _AS_CLOSE: Final = 8
 """Neighbours are close where their step is at most so many times the usual one."""
-_LEAST_BITS: Final = 9
-"""Unsigned values of fewer bits are believed: grey text on black has all values at both ends."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,32 +43,37 @@ class _Folds:
     opposite: int
     distinct: int
 
-    def prove(self, enough: int, distinct: int, *, signed: bool) -> bool:
+    def prove(self, enough: int, distinct: int) -> bool:
         """Whether there are enough, and nothing else explains them."""
-        if self.found < enough or self.distinct < distinct:
-            return False
-        if signed:
-            return self.found >= SHARE * self.jumps and self.found >= OUTWEIGHING * self.opposite
-        return self.found >= SHARE_UNSIGNED * self.jumps and self.opposite == 0
+        return (
+            self.found >= enough
+            and self.distinct >= distinct
+            and self.found >= SHARE * self.jumps
+            and self.found >= OUTWEIGHING * self.opposite
+        )
 
 
-def with_true_sign(settled: SettledBits) -> SettledBits:
+def with_true_sign(settled: SettledBits, cells: NDArray[np.generic]) -> SettledBits:
     """The stored values in the reading that does not fold the picture.
 
     Source: DICOM PS3.3 C.7.6.3.1.1 (Pixel Representation).
     """
-    pixels, bits = settled.pixels, settled.bits
-    if pixels.shape[1] < 2 or bits > 16 or (bits < _LEAST_BITS and not settled.signed):
+    pixels, bits, signed = settled.pixels, settled.bits, settled.signed
+    if pixels.shape[1] < 2 or bits > 16 or not (signed or _repeat_sign(cells, pixels, bits)):
         return settled
     rows = pixels[:: max(pixels.shape[0] // _SAMPLED_ROWS, 1)]
-    signed = settled.signed
-    if not _folds(rows, bits).prove(SUSPICIOUS, 1, signed=signed):
+    if not _folds(rows, bits).prove(SUSPICIOUS, 1) or not _folds(pixels, bits).prove(PROOF, DISTINCT):
         return settled
-    if not _folds(pixels, bits).prove(PROOF, DISTINCT, signed=signed):
-        return settled
-    width = pixels.dtype.itemsize
-    other = _other_sign(pixels, bits).astype(f"{'u' if signed else 'i'}{width}")
+    other = _other_sign(pixels, bits).astype(f"{'u' if signed else 'i'}{pixels.dtype.itemsize}")
     return replace(settled, pixels=cast("Pixels", other), signed=not signed, source="corrected")
+
+
+def _repeat_sign(cells: NDArray[np.generic], pixels: NDArray[np.generic], bits: int) -> bool:
+    """Whether cells hold more than unsigned pixels of so many bits, and exactly what extends the sign of each."""
+    size = cells.dtype.itemsize
+    if bits >= 8 * size or int(cast("NDArray[np.uint32]", cells).max()) >> bits == 0:
+        return False
+    return bool(np.array_equal(cells.view(f"i{size}"), _other_sign(pixels, bits)))
 
 
 def _other_sign(pixels: NDArray[np.generic], bits: int) -> NDArray[np.int32]:
@@ -91,9 +92,6 @@ def _folds(pixels: NDArray[np.generic], bits: int) -> _Folds:
     close = _AS_CLOSE * max(int(np.median(np.minimum(step, other_step))), 1)
     least = -(1 << bits - 1) if pixels.dtype.kind == "i" else 0
     found = jumps & (other_step <= close)
-    if least == 0:
-        saturated = (given == 0) | (given == (1 << bits) - 1)
-        found &= ~saturated[:, 1:] & ~saturated[:, :-1]
     return _Folds(
         found=int(np.count_nonzero(found)),
         jumps=int(np.count_nonzero(jumps)),
