@@ -37,7 +37,8 @@ def rebuild(
         _from_tars(dataset_root(dataset), workers, dry_run=dry_run, as_json=as_json)
         return
     from radio_io.dataset_file import read_dataset_file
-    from radio_io.sharding.build import locked, publish_index
+    from radio_io.sharding.build import publish_index
+    from radio_io.sharding.locking import locked
 
     layout = DatasetLayout(verifiable_dataset(dataset))
     content = read_dataset_file(layout.root)

@@ -124,6 +124,17 @@ def make_folder(folder: Path, *, mode: int = 0o755) -> None:
             sync_folder(each.parent)
 
 
+def make_private_folder(folder: Path) -> None:
+    """Make `folder`, or close one that is there: for its owner alone.
+
+    Raises:
+        StorageError: It cannot be made.
+    """
+    make_folder(folder, mode=0o700)
+    with storage_errors(folder):
+        folder.chmod(0o700)
+
+
 def remove_leftovers_of(path: Path) -> None:
     """Remove the temporary files of `path` that killed processes left; nobody may be writing it."""
     for temp in path.parent.glob(f"{TEMP_PREFIX}*-{path.name}"):

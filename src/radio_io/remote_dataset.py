@@ -135,24 +135,34 @@ def staging_root(url: str, private: Path | None) -> Path:
 
 
 def attach(url: str, layout: DatasetLayout) -> None:
-    """Make the private folder and its staging folder ready for a build; fetches `dataset.json` where there is one.
+    """Make the private folder and its staging folder ready; fetches `dataset.json` where there is one.
+
+    Who calls it holds the dataset: files are replaced that others read.
 
     Raises:
         UsageError: The private folder belongs to another dataset.
         StorageError: The store or the disk fails.
     """
     remote = RemoteDataset(url)
-    atomic.make_folder(layout.private, mode=0o700)
-    layout.private.chmod(0o700)
+    atomic.make_private_folder(layout.private)
     atomic.make_folder(layout.root, mode=0o700)
-    known = origin_of(layout.root)
+    require_attached(url, layout)
+    atomic.write_file(layout.root / ORIGIN_NAME, json.dumps({"url": remote.url}).encode(), mode=0o600)
+    if not remote.fetch(layout.dataset_json.name, layout.dataset_json):
+        layout.dataset_json.unlink(missing_ok=True)
+
+
+def require_attached(url: str, layout: DatasetLayout) -> None:
+    """Refuse a private folder that belongs to another URL.
+
+    Raises:
+        UsageError: It does.
+    """
+    remote, known = RemoteDataset(url), origin_of(layout.root)
     if known is not None and known != remote:
         raise UsageError(
             f"{layout.private} is the private folder of {known.url}, not of {remote.url}; name another with --private"
         )
-    atomic.write_file(layout.root / ORIGIN_NAME, json.dumps({"url": remote.url}).encode(), mode=0o600)
-    if not remote.fetch(layout.dataset_json.name, layout.dataset_json):
-        layout.dataset_json.unlink(missing_ok=True)
 
 
 def sync_records(layout: DatasetLayout) -> None:

@@ -15,7 +15,7 @@ from radio_cli.main import app
 from radio_cli.reference import walk_commands
 from radio_io.benchmarks.startup import measure_commands
 from radio_io.layout import DatasetLayout
-from radio_io.sharding.build import locked
+from radio_io.sharding.locking import locked
 
 RADIO = str(Path(sys.executable).parent / "radio")
 

@@ -15,7 +15,8 @@ from radio_io.labels.csv_file import LabelLine, read_label_lines
 from radio_io.labels.identifiers import IdColumn, ImageLookup, image_lookup, open_dataset_key
 from radio_io.labels.store import check_labels, read_task, task_path, write_task
 from radio_io.layout import DatasetLayout
-from radio_io.sharding.build import locked, publish_index
+from radio_io.sharding.build import publish_index
+from radio_io.sharding.locking import locked
 
 UNSURE = frozenset({"unsure"})
 

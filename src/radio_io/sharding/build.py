@@ -7,11 +7,8 @@ Units of work are shards, see `shard_unit`; which of them are missing, and in wh
 """
 
 import dataclasses
-import fcntl
 import time
 from collections import Counter
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -26,7 +23,7 @@ from radio_io.dataset_file import (
     require_same,
     write_dataset_file,
 )
-from radio_io.errors import KeyFileError, RejectReason, StorageError, UsageError
+from radio_io.errors import RejectReason, UsageError
 from radio_io.executors import UnitFailure, graceful_interrupt
 from radio_io.freed_memory import give_back_memory, use_system_memory
 from radio_io.index.catalog import build_index, indexed_rejects
@@ -35,8 +32,9 @@ from radio_io.layout import DatasetLayout
 from radio_io.privacy.pseudonyms import Pseudonymizer
 from radio_io.privacy.tombstones import read_tombstones
 from radio_io.progress import Progress
-from radio_io.remote_dataset import attach, publish_to_store, sync_records
+from radio_io.remote_dataset import attach, publish_to_store, require_attached, sync_records
 from radio_io.sharding.dispatch import dispatch
+from radio_io.sharding.locking import held_together, locked
 from radio_io.sharding.origin import read_origin
 from radio_io.sharding.plan import extend_plan, plan_parts, plan_rejects, planned_shards
 from radio_io.sharding.retry import finish_retry, request_retry
@@ -88,26 +86,22 @@ def open_key(config: BuildConfig) -> Pseudonymizer:
         KeyFileError: The key cannot be used, or a dataset exists and its key is gone.
     """
     layout = DatasetLayout(config.dataset)
+    atomic.make_private_folder(layout.private)
     if config.dataset_url is not None:
         attach(config.dataset_url, layout)
-    atomic.make_folder(layout.private, mode=0o700)
-    layout.private.chmod(0o700)
     if not layout.key_file.exists() and not layout.dataset_json.exists():
-        try:
-            return Pseudonymizer.create_file(layout.key_file, layout.root)
-        except KeyFileError:
-            if not layout.key_file.exists():
-                raise  # else another task of this build has just made it
+        return Pseudonymizer.create_file(layout.key_file, layout.root)
     return Pseudonymizer.from_file(layout.key_file, layout.root)
 
 
 def scan(config: BuildConfig, progress: Progress) -> ScanSummary:
     """Only the scan: headers into the private folder."""
-    pseudonyms = open_key(config)
     layout = DatasetLayout(config.dataset)
-    if layout.dataset_json.exists():
-        require_built(read_dataset_file(layout.root))
+    atomic.make_private_folder(layout.private)
     with locked(layout):
+        pseudonyms = open_key(config)
+        if layout.dataset_json.exists():
+            require_built(read_dataset_file(layout.root))
         finish_retry(layout)
         summary = scan_sources(config, header_context(config, pseudonyms), progress)
         remove_unpacked(layout.archives_dir)
@@ -129,11 +123,12 @@ def build_dataset(
     started_s = time.monotonic()
     use_system_memory()
     layout = DatasetLayout(config.dataset)
-    pseudonyms = open_key(config)
+    atomic.make_private_folder(layout.private)
     if config.task is not None:
-        summary = _build_share(config, layout, pseudonyms, progress)
+        summary = _build_share(config, layout, progress)
     else:
         with locked(layout):
+            pseudonyms = open_key(config)
             _finish_withdrawal(layout)
             request_retry(layout, retry)
             finish_retry(layout)
@@ -145,25 +140,43 @@ def build_dataset(
     return summary
 
 
-def _build_share(
-    config: BuildConfig, layout: DatasetLayout, pseudonyms: Pseudonymizer, progress: Progress
-) -> BuildSummary:
+def _build_share(config: BuildConfig, layout: DatasetLayout, progress: Progress) -> BuildSummary:
     """One of several processes, on any machines that share the folders, each with its share of the shards.
 
-    The first one scans and plans while the others wait; the last one to finish publishes the index.
+    The first one scans and plans while the others wait; who finds no shard missing at its end publishes the index.
     """
-    with locked(layout, wait=True):
-        _finish_withdrawal(layout)
-        prepared = _prepare(config, layout, pseudonyms, progress, scan=not plan_parts(layout))
     summary = BuildSummary()
-    with locked(layout, shared=True, wait=True):
+    with held_together(layout, partial(_is_prepared, layout)) as held:
+        if held.alone:
+            pseudonyms = open_key(config)
+            _finish_withdrawal(layout)
+            prepared = _prepare(config, layout, pseudonyms, progress, scan=not plan_parts(layout))
+            held.share()
+        else:
+            prepared = _joined(config, layout)
         _build_missing(config, prepared.context, layout, summary, progress)
-    with locked(layout, wait=True):
-        missing = find_missing(layout)
-        summary.missing_shards = len(missing.waves)
-        if not summary.missing_shards:
-            _publish(layout, prepared.facts, summary)
+    summary.missing_shards = len(find_missing(layout).waves)
+    if not summary.missing_shards:
+        with locked(layout, wait=True):
+            summary.missing_shards = len(find_missing(layout).waves)
+            if not summary.missing_shards:
+                _publish(layout, prepared.facts, summary)
     return summary
+
+
+def _is_prepared(layout: DatasetLayout) -> bool:
+    """Whether a share of a build can begin while others are at work."""
+    return layout.dataset_json.exists() and bool(plan_parts(layout)) and read_tombstones(layout).pending is None
+
+
+def _joined(config: BuildConfig, layout: DatasetLayout) -> "_Prepared":
+    """What others have prepared; nothing is written."""
+    if config.dataset_url is not None:
+        require_attached(config.dataset_url, layout)
+    pseudonyms = Pseudonymizer.from_file(layout.key_file, layout.root)
+    facts = describe_dataset(config, pseudonyms.key_id)
+    require_same(read_dataset_file(layout.root), facts)
+    return _Prepared(facts=facts, context=sample_context(config, pseudonyms))
 
 
 def _finish_withdrawal(layout: DatasetLayout) -> None:
@@ -171,26 +184,6 @@ def _finish_withdrawal(layout: DatasetLayout) -> None:
         from radio_io.sharding.forget import finish_forget  # it publishes the index by this module
 
         finish_forget(layout)
-
-
-@contextmanager
-def locked(layout: DatasetLayout, *, shared: bool = False, wait: bool = False) -> Generator[None, None, None]:
-    """Hold the dataset for this process alone, or with others that share it; the lock goes with the process.
-
-    Raises:
-        StorageError: Another process holds it, and `wait` is not set. Or the private folder cannot be written.
-    """
-    atomic.make_folder(layout.private, mode=0o700)  # a copy of the dataset alone has none
-    with atomic.storage_errors(layout.lock_file):
-        file = layout.lock_file.open("w")
-    with file:
-        try:
-            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise StorageError(
-                f"another radio is changing {layout.root}; wait until it has ended, or name another --dataset"
-            ) from None
-        yield
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -204,7 +197,7 @@ class _Prepared:
 def _prepare(
     config: BuildConfig, layout: DatasetLayout, pseudonyms: Pseudonymizer, progress: Progress, *, scan: bool = True
 ) -> _Prepared:
-    """Check the settings, scan, plan, and remove what an interruption left; leaves of other tasks stay."""
+    """Check the settings, scan, plan, and remove what an interruption left; nobody else is at work."""
     facts = describe_dataset(config, pseudonyms.key_id)
     if layout.dataset_json.exists():
         require_same(read_dataset_file(layout.root), facts)
@@ -215,8 +208,7 @@ def _prepare(
         extend_plan(config, pseudonyms)
         give_back_memory()
     atomic.make_folder(layout.root)
-    if scan:
-        atomic.remove_leftovers(layout.root)
+    atomic.remove_leftovers(layout.root)
     if not layout.dataset_json.exists():
         write_dataset_file(layout, facts)
         publish_to_store(layout, layout.dataset_json)

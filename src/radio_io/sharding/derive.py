@@ -25,9 +25,10 @@ from radio_io.privacy.pseudonyms import Pseudonymizer
 from radio_io.privacy.tombstones import Tombstones, read_tombstones, write_tombstones
 from radio_io.progress import Progress
 from radio_io.sharding.bins import Bins
-from radio_io.sharding.build import locked, publish_index, reject_counts
+from radio_io.sharding.build import publish_index, reject_counts
 from radio_io.sharding.derive_plan import CopyPlan, CopyUnit, ShardSizes, plan_copy
 from radio_io.sharding.derive_shard import copy_shard
+from radio_io.sharding.locking import locked
 from radio_io.sharding.merge_rules import UnitedLabels, require_mergeable, unite_labels, unite_tombstones, write_labels
 from radio_io.sharding.origin import Origin, read_origin, write_origin
 from radio_io.sharding.waves import find_missing

@@ -22,9 +22,10 @@ from radio_io.layout import DatasetLayout
 from radio_io.loading.background_file import forget_counts
 from radio_io.privacy.tombstones import Tombstones, Withdrawal, read_tombstones, write_tombstones
 from radio_io.progress import NoProgress, Progress
-from radio_io.sharding.build import locked, publish_index
+from radio_io.sharding.build import publish_index
 from radio_io.sharding.forget_caches import forget_in_caches
 from radio_io.sharding.forget_shard import forget_in_shard
+from radio_io.sharding.locking import locked
 from radio_io.sharding.verify import check_shard
 
 FindRuns = Callable[[frozenset[str]], list[dict[str, Any]]]

@@ -16,7 +16,8 @@ from radio_io.index.records import encode_record
 from radio_io.layout import SHARD_ID, TAR_SUFFIX, DatasetLayout, Split
 from radio_io.privacy.tombstones import Tombstones, read_tombstones
 from radio_io.progress import Progress
-from radio_io.sharding.build import locked, publish_index
+from radio_io.sharding.build import publish_index
+from radio_io.sharding.locking import locked
 from radio_io.sharding.repair_shard import index_of, require_no_withdrawal, set_aside
 from radio_io.sharding.shard_facts import record_of_tar, record_on_disk
 

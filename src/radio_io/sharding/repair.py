@@ -21,7 +21,8 @@ from radio_io.labels.store import indexed_labels, labels_folder, read_task, task
 from radio_io.layout import SHARD_ID, SHARD_SUFFIXES, DatasetLayout, Split
 from radio_io.privacy.tombstones import read_tombstones
 from radio_io.progress import Progress
-from radio_io.sharding.build import locked, publish_index
+from radio_io.sharding.build import publish_index
+from radio_io.sharding.locking import locked
 from radio_io.sharding.origin import read_origin
 from radio_io.sharding.remake import image_source
 from radio_io.sharding.repair_shard import Mending, ShardMender, require_no_withdrawal, set_aside

@@ -20,8 +20,9 @@ from radio_io.errors import DatasetError, KeyFileError, StorageError
 from radio_io.layout import DatasetLayout
 from radio_io.progress import NoProgress
 from radio_io.sharding.bins import Bins
-from radio_io.sharding.build import build_dataset, locked, publish_index, scan
+from radio_io.sharding.build import build_dataset, publish_index, scan
 from radio_io.sharding.info import dataset_info
+from radio_io.sharding.locking import locked
 from radio_io.sharding.verify import verify_dataset
 from radio_io.synth import write_export
 

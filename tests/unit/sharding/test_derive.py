@@ -23,11 +23,12 @@ from radio_io.privacy.pseudonyms import Pseudonymizer
 from radio_io.privacy.tombstones import read_tombstones
 from radio_io.progress import NoProgress
 from radio_io.sharding.bins import Bins
-from radio_io.sharding.build import locked, publish_index, scan
+from radio_io.sharding.build import publish_index, scan
 from radio_io.sharding.derive import DeriveConfig, rebin_dataset
 from radio_io.sharding.derive_plan import ShardSizes
 from radio_io.sharding.forget import forget
 from radio_io.sharding.forget_request import ForgetRequest, tombstones_for
+from radio_io.sharding.locking import locked
 from small_datasets import KEY, NEW, OLD, build, copy_of, faults, files_of, members, rows, write_source
 
 SMALL = ShardSizes(size_bytes=60_000, min_images=3)

@@ -18,6 +18,7 @@ from radio_io.executors import Task, UnitFailure, finish_recovery, run_units
 from radio_io.layout import DatasetLayout
 from radio_io.progress import NoProgress
 from radio_io.sharding.build import build_dataset
+from radio_io.sharding.locking import held_together, locked
 from radio_io.sharding.verify import verify_dataset
 from radio_io.synth import write_export
 
@@ -87,6 +88,48 @@ def test_the_last_task_publishes_the_index(reference, tmp_path):
     assert [bool(summary.missing_shards) for summary in summaries] == [True, True, False]
     assert summaries[2].found == summaries[2].images + sum(summaries[2].rejects.values())
     assert verify_dataset(root, NoProgress(), workers=0).faults == []
+
+
+def test_a_task_begins_while_others_are_at_work(reference, tmp_path):
+    """It waits neither for a moment alone to begin, nor for the others' end to leave."""
+    root = with_the_key(reference, tmp_path / "d")
+
+    def task(i):
+        sources = (str(reference / "a"),)
+        return BuildConfig(dataset=root, sources=sources, workers=0, task=TaskShare(i, 3), **SIZES)
+
+    build_dataset(task(0), NoProgress())
+    with held_together(DatasetLayout(root), lambda: True) as other:
+        other.share()
+        summaries = [build_dataset(task(i), NoProgress()) for i in (1, 0)]
+        with pytest.raises(StorageError, match="another radio"):
+            build(root, reference, "a", workers=0)
+    assert all(summary.missing_shards for summary in summaries)
+    assert build_dataset(task(2), NoProgress()).missing_shards == 0
+    assert verify_dataset(root, NoProgress(), workers=0).faults == []
+
+
+def test_a_task_prepares_itself_what_a_dead_one_did_not(tmp_path):
+    layout = DatasetLayout(tmp_path / "d")
+    layout.private.mkdir()
+    asked = []
+    with locked(layout, shared=True) as held:
+        assert held is None
+
+        def is_prepared():
+            asked.append(len(asked))
+            return len(asked) == 3
+
+        with held_together(layout, is_prepared) as together:
+            assert not together.alone
+    assert asked == [0, 1, 2]
+    with held_together(layout, is_prepared) as together:
+        assert together.alone
+        with pytest.raises(StorageError, match="another radio"), locked(layout, shared=True):
+            pass
+        together.share()
+        with locked(layout, shared=True), pytest.raises(StorageError, match="another radio"), locked(layout):
+            pass
 
 
 def test_a_task_goes_on_where_the_planning_one_was_killed(reference, tmp_path):

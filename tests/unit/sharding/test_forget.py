@@ -31,10 +31,11 @@ from radio_io.loading.table import load_image_table
 from radio_io.privacy.tombstones import Tombstones, read_tombstones
 from radio_io.progress import NoProgress
 from radio_io.sharding.bins import Bins
-from radio_io.sharding.build import build_dataset, locked
+from radio_io.sharding.build import build_dataset
 from radio_io.sharding.forget import forget
 from radio_io.sharding.forget_request import ForgetRequest, read_request, tombstones_for
 from radio_io.sharding.info import dataset_info
+from radio_io.sharding.locking import locked
 from radio_io.sharding.verify import verify_dataset
 from unit.dicom.make_dicom import dataset_of, file_of, picture
 
