@@ -45,7 +45,7 @@ def make_config(
         values["file_timeout_s"] = float(given["file_timeout"])
     if "task" in given:
         values["task"] = TaskShare.parse(str(given["task"]))
-    root, url = _place(dataset, private)
+    root, url = place_to_build(dataset_place(dataset), private)
     regions_file = regions or (Path(str(given["regions"])) if "regions" in given else None)
     return BuildConfig(
         dataset=root,
@@ -58,9 +58,12 @@ def make_config(
     )
 
 
-def _place(dataset: str | None, private: Path | None) -> tuple[Path, str | None]:
-    """The folder to build in, and the URL that the dataset goes to from there."""
-    place = dataset_place(dataset)
+def place_to_build(place: str, private: Path | None) -> tuple[Path, str | None]:
+    """The folder to build in, and the URL that the dataset goes to from there.
+
+    Raises:
+        UsageError: A private folder is named for a dataset in a folder.
+    """
     if is_url(place):
         return staging_root(place, private), place
     if private is not None:

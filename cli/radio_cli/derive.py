@@ -10,7 +10,11 @@ from radio_cli.options import DatasetOption, DryRunOption, JsonOption, WorkersOp
 if TYPE_CHECKING:
     from radio_io.sharding.derive import DeriveConfig, DeriveSummary
 
-OutOption = Annotated[Path, typer.Option("--out", metavar="NEW", help="Folder of the new dataset.")]
+OutOption = Annotated[str, typer.Option("--out", metavar="NEW", help="Folder or URL of the new dataset.")]
+OutPrivateOption = Annotated[
+    Path | None,
+    typer.Option("--private", help="Private folder of a new dataset at a URL. Default: ./NAME.private beside you."),
+]
 ShardSizeOption = Annotated[str, typer.Option("--shard-size", help="Such as 2MB or 1GB.")]
 MinImagesOption = Annotated[int, typer.Option("--min-shard-images", min=1, help="At least so many images a shard.")]
 
@@ -29,6 +33,7 @@ def rebin(
     min_shard_images: MinImagesOption = 100,
     workers: WorkersOption = None,
     dataset: DatasetOption = None,
+    private: OutPrivateOption = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -37,21 +42,24 @@ def rebin(
     Interrupted, the same command goes on. The dataset itself stays as it is.
     """
     from radio_cli.console import ConsoleProgress
-    from radio_cli.project import dataset_root
+    from radio_cli.project import dataset_place
     from radio_io.sharding.bins import Bins
     from radio_io.sharding.derive import rebin_dataset
 
-    config = _config((dataset_root(dataset),), out, shard_size, min_shard_images, workers)
+    config = _config((dataset_place(dataset),), out, private, shard_size, min_shard_images, workers)
     summary = rebin_dataset(config, Bins.parse(bins), ConsoleProgress(quiet=as_json), dry_run=dry_run)
     _answer(summary, dry_run=dry_run, as_json=as_json)
 
 
 def merge(
-    datasets: Annotated[list[Path], typer.Argument(metavar="DATASET...", help="Datasets of one key; two or more.")],
+    datasets: Annotated[
+        list[str], typer.Argument(metavar="DATASET...", help="Folders or URLs of datasets of one key; two or more.")
+    ],
     out: OutOption,
     shard_size: ShardSizeOption = "1GB",
     min_shard_images: MinImagesOption = 100,
     workers: WorkersOption = None,
+    private: OutPrivateOption = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -62,21 +70,25 @@ def merge(
     from radio_cli.console import ConsoleProgress
     from radio_io.sharding.derive import merge_datasets
 
-    config = _config(tuple(datasets), out, shard_size, min_shard_images, workers)
+    config = _config(tuple(datasets), out, private, shard_size, min_shard_images, workers)
     summary = merge_datasets(config, ConsoleProgress(quiet=as_json), dry_run=dry_run)
     _answer(summary, dry_run=dry_run, as_json=as_json)
 
 
 def _config(
-    sources: tuple[Path, ...], out: Path, shard_size: str, min_images: int, workers: int | None
+    sources: tuple[str, ...], out: str, private: Path | None, shard_size: str, min_images: int, workers: int | None
 ) -> "DeriveConfig":
+    from radio_cli.build_options import place_to_build
     from radio_cli.console import parse_size
     from radio_io.executors import default_workers
     from radio_io.sharding.derive import DeriveConfig
     from radio_io.sharding.derive_plan import ShardSizes
+    from radio_io.sharding.places import source_root
 
     sizes = ShardSizes(size_bytes=parse_size(shard_size), min_images=min_images)
-    return DeriveConfig(sources=sources, out=out, sizes=sizes, workers=workers or default_workers())
+    folder, url = place_to_build(out, private)
+    roots = tuple(map(source_root, sources))
+    return DeriveConfig(sources=roots, out=folder, out_url=url, sizes=sizes, workers=workers or default_workers())
 
 
 def _answer(summary: "DeriveSummary", *, dry_run: bool, as_json: bool) -> None:

@@ -110,7 +110,7 @@ def dataset_root(option: str | Path | None) -> Path:
     if is_url(place):
         raise UsageError(
             "this command works on a dataset folder and not on a URL; copy the dataset to a disk first "
-            "(URLs work with shard build, verify, info and ls, query, rejects, index rebuild, and train)"
+            "(URLs work with shard build, verify, info, ls, rebin and merge, query, rejects, index rebuild, and train)"
         )
     return Path(place)
 

@@ -123,6 +123,12 @@ def origin_of(root: Path) -> RemoteDataset | None:
         return None
 
 
+def place_of(root: Path) -> str:
+    """What a user knows a dataset by: its URL where its shards lie in a store, else its folder."""
+    remote = origin_of(root)
+    return str(root) if remote is None else remote.url
+
+
 def staging_root(url: str, private: Path | None) -> Path:
     """The folder in which a dataset of this URL is built; nothing is made.
 
@@ -188,10 +194,13 @@ def sync_records(layout: DatasetLayout) -> None:
 
 
 def _fetch_labels(remote: RemoteDataset, layout: DatasetLayout, found: dict[str, ObjectFacts]) -> None:
-    """Labels of training tasks, which a copied dataset may have; its index is made with them."""
-    for name in found:
-        if _LABELS.fullmatch(name):
-            remote.fetch(name, layout.root / name)
+    """Make the local labels of training tasks those of the store; the index is made with them."""
+    names = {name for name in found if _LABELS.fullmatch(name)}
+    for path in layout.root.glob("labels/*.parquet"):
+        if f"labels/{path.name}" not in names:
+            path.unlink()
+    for name in names:
+        remote.fetch(name, layout.root / name)
 
 
 def move_to_store(layout: DatasetLayout, shard_id: str) -> None:
@@ -256,15 +265,15 @@ def readable_root(url: str) -> Path:
     return layout.root
 
 
-def mirror(url: str) -> Path:
-    """A folder of the cache with everything of a dataset but its tars.
+def mirror(url: str, purpose: str = "mirror") -> Path:
+    """A folder of the cache with everything of a dataset but its tars; another one for each purpose.
 
     Raises:
         DatasetError: There is no dataset.
         StorageError: The store or the disk fails.
     """
     remote = RemoteDataset(url)
-    layout = DatasetLayout(cache_folder(remote.url).with_suffix(".mirror"))
+    layout = DatasetLayout(mirror_folder(url, purpose))
     atomic.make_folder(layout.root, mode=0o700)
     atomic.write_file(layout.root / ORIGIN_NAME, json.dumps({"url": remote.url}).encode(), mode=0o600)
     if not remote.fetch(layout.dataset_json.name, layout.dataset_json):
@@ -280,6 +289,11 @@ def mirror(url: str) -> Path:
         if SHARD_ID.fullmatch(shard_id) and dot + suffix in (IDX_SUFFIX, RECORD_SUFFIX):
             remote.fetch(name, layout.root / name)
     return layout.root
+
+
+def mirror_folder(url: str, purpose: str) -> Path:
+    """Where `mirror` puts it."""
+    return cache_folder(RemoteDataset(url).url).with_suffix(f".{purpose}")
 
 
 def cache_folder(url: str) -> Path:

@@ -1,6 +1,6 @@
 """New datasets from finished shards: other bins, or several datasets in one. Nothing is decoded, no DICOM is read.
 
-Comes in: dataset folders of one key. Goes out: a dataset whose encoded images are, byte for byte, those of the sources,
+Comes in: folders of datasets of one key. Goes out: a dataset whose encoded images are, byte for byte, those of theirs,
 and `DeriveSummary`. Refuses: datasets that do not fit together, unfinished or damaged ones, a folder that holds
 something else, a full disk.
 
@@ -24,6 +24,15 @@ from radio_io.layout import DatasetLayout
 from radio_io.privacy.pseudonyms import Pseudonymizer
 from radio_io.privacy.tombstones import Tombstones, read_tombstones, write_tombstones
 from radio_io.progress import Progress
+from radio_io.remote_dataset import (
+    RemoteDataset,
+    attach,
+    origin_of,
+    place_of,
+    publish_to_store,
+    require_attached,
+    sync_records,
+)
 from radio_io.sharding.bins import Bins
 from radio_io.sharding.build import publish_index, reject_counts
 from radio_io.sharding.derive_plan import CopyPlan, CopyUnit, ShardSizes, plan_copy
@@ -38,10 +47,15 @@ SHARD_TIMEOUT_S = 4 * 3600.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeriveConfig:
-    """What to copy and whereto; `workers` 0 stays in this process."""
+    """What to copy and whereto; `workers` 0 stays in this process.
+
+    `sources` and `out` are folders. `out_url` says that the new dataset goes to an object store, and `out` is the
+    staging folder for it; for a source at a URL see `places.source_root`.
+    """
 
     sources: tuple[Path, ...]
     out: Path
+    out_url: str | None = None
     sizes: ShardSizes = field(default_factory=ShardSizes)
     workers: int = 1
 
@@ -120,16 +134,18 @@ def _derive(
     started_s = time.monotonic()
     out = DatasetLayout(config.out)
     sources = tuple(DatasetLayout(source) for source in config.sources)
-    _require_apart(sources, out)
+    _require_apart(sources, out, config.out_url)
     with _held(sources):
         derivation = _prepare(config, sources, out, content, bins)
-        _require_same_copy(out, derivation)
+        _require_same_copy(out, config.out_url, derivation)
         summary = _planned_summary(derivation)
         if dry_run:
             return summary
-        atomic.make_folder(out.private, mode=0o700)
-        out.private.chmod(0o700)
+        atomic.make_private_folder(out.private)
         with locked(out):
+            if config.out_url is not None:
+                attach(config.out_url, out)
+                _require_same_copy(out, config.out_url, derivation)
             _begin(out, derivation)
             _copy_missing(config, derivation, out, summary, progress)
             if not summary.missing_shards:
@@ -139,8 +155,14 @@ def _derive(
     return summary
 
 
-def _require_apart(sources: tuple[DatasetLayout, ...], out: DatasetLayout) -> None:
+def _require_apart(sources: tuple[DatasetLayout, ...], out: DatasetLayout, out_url: str | None) -> None:
     target = out.root.resolve()
+    if out_url is not None:
+        require_attached(out_url, out)
+        urls = [f"{remote.url}/" for source in sources if (remote := origin_of(source.root)) is not None]
+        new = f"{RemoteDataset(out_url).url}/"
+        if any(new.startswith(url) or url.startswith(new) for url in urls):
+            raise UsageError(f"--out {out_url} lies in a source or holds it; name a URL beside it")
     for source in sources:
         folder = source.root.resolve()
         if target == folder or target in folder.parents or folder in target.parents:
@@ -185,28 +207,29 @@ def _prepare(
 
 def _require_finished(source: DatasetLayout) -> None:
     if read_tombstones(source).pending is not None:
-        raise DatasetError(f"a withdrawal from {source.root} is not complete; complete it with: radio forget")
+        raise DatasetError(f"a withdrawal from {place_of(source.root)} is not complete; complete it with: radio forget")
     missing = len(find_missing(source).waves) if source.plan_dir.exists() else 0
     if missing:
         raise DatasetError(
-            f"{missing} shards of {source.root} are not built yet; complete them with: radio shard build"
+            f"{missing} shards of {place_of(source.root)} are not built yet; complete them with: radio shard build"
         )
 
 
-def _require_same_copy(out: DatasetLayout, derivation: _Derivation) -> None:
-    """Refuse a folder that holds something else than the beginning of the very same copy."""
+def _require_same_copy(out: DatasetLayout, out_url: str | None, derivation: _Derivation) -> None:
+    """Refuse a folder, or a URL, that holds something else than the beginning of the very same copy."""
     origin = read_origin(out)
     again = f"remove it and {out.private}, or name another --out"
+    place = out_url or out.root
     if origin is None:
-        if out.dataset_json.exists() or out.record_paths():
-            raise DatasetError(f"{out.root} holds another dataset; name another --out")
+        if out.dataset_json.exists() or out.record_paths() or (out_url and RemoteDataset(out_url).names()):
+            raise DatasetError(f"{place} holds another dataset; name another --out")
         return
     same_settings = not out.dataset_json.exists() or _settings(read_dataset_file(out.root)) == _settings(
         derivation.content
     )
     if (origin.command, origin.plan) != (derivation.content.origin, derivation.origin.plan) or not same_settings:
         raise DatasetError(
-            f"{out.root} was begun from other sources, bins or sizes, or the sources have changed since; {again}"
+            f"{place} was begun from other sources, bins or sizes, or the sources have changed since; {again}"
         )
 
 
@@ -242,6 +265,7 @@ def _planned_summary(derivation: _Derivation) -> DeriveSummary:
 
 def _begin(out: DatasetLayout, derivation: _Derivation) -> None:
     """Everything but the shards; repeated after a crash it changes nothing."""
+    sync_records(out)
     atomic.make_folder(out.root)
     atomic.remove_leftovers(out.root)
     atomic.remove_leftovers(out.private)
@@ -253,6 +277,7 @@ def _begin(out: DatasetLayout, derivation: _Derivation) -> None:
         _copy_key(key_file, out, derivation.content.key_id)
     if not out.dataset_json.exists():
         write_dataset_file(out, derivation.content)
+        publish_to_store(out, out.dataset_json)
 
 
 def _copy_key(key_file: Path, out: DatasetLayout, key_id: str) -> None:
@@ -273,9 +298,11 @@ def _copy_missing(
         return (unit for unit in derivation.plan.units() if unit.shard_id in missing)
 
     missing = {
-        shard_id for shard_id in derivation.plan.shard_ids if not all(map(Path.exists, out.shard_paths(shard_id)))
+        shard_id for shard_id in derivation.plan.shard_ids if not all(map(Path.exists, out.kept_paths(shard_id)))
     }
-    atomic.require_free_space(out.root, sum(unit.size_bytes for unit in missing_units()))
+    sizes = sorted((unit.size_bytes for unit in missing_units()), reverse=True)
+    # A shard that goes to a store leaves as soon as it is finished.
+    atomic.require_free_space(out.root, sum(sizes[: max(config.workers, 1)] if out.is_staging else sizes))
     progress.start(derivation.content.origin, total=sum(len(unit.pieces) for unit in missing_units()), unit="images")
     folders = tuple(str(source.root) for source in derivation.sources)
     copy = partial(copy_shard, str(out.root), folders, derivation.content.codec)

@@ -5,6 +5,7 @@ is in memory at a time, beside the rows of the new shard.
 """
 
 import dataclasses
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,12 +13,14 @@ import pyarrow as pa
 
 from radio_io.checksum import crc32_of
 from radio_io.codecs.registry import get_codec
-from radio_io.errors import DatasetError
+from radio_io.errors import DatasetError, StorageError
 from radio_io.index.records import PlacedRow, placed_rows, read_record
 from radio_io.index.row import ImageLocation, ImageRow
 from radio_io.layout import DatasetLayout
+from radio_io.remote_dataset import move_to_store, place_of
 from radio_io.sharding.derive_plan import CopyUnit, Piece
 from radio_io.sharding.sample import Sample, encode_metadata
+from radio_io.sharding.tar_source import read_tar
 from radio_io.sharding.write import BLOCK, WrittenShard, member_size, tar_member, write_shard
 
 
@@ -26,10 +29,12 @@ def copy_shard(root: str, sources: tuple[str, ...], codec: str, unit: CopyUnit) 
 
     Raises:
         DatasetError: A source is damaged; the message names the shard and the image.
-        StorageError: The disk refuses.
+        StorageError: The disk or the store refuses.
     """
-    written = write_shard(DatasetLayout(Path(root)), unit.shard_id, codec, _copied(sources, unit))
+    layout = DatasetLayout(Path(root))
+    written = write_shard(layout, unit.shard_id, codec, _copied(sources, unit))
     assert written is not None, "a plan has no empty shard"
+    move_to_store(layout, unit.shard_id)
     return written
 
 
@@ -66,19 +71,20 @@ def read_image(layout: DatasetLayout, row: ImageRow, location: ImageLocation) ->
     """
     text = encode_metadata(row)
     size = member_size(location.image_size) + member_size(len(text))
-    path = layout.tar_path(location.shard_id)
+    place = place_of(layout.root)
     try:
-        with path.open("rb") as file:
-            file.seek(location.image_offset - BLOCK)
-            data = file.read(size)
+        data = read_tar(layout, location.shard_id, location.image_offset - BLOCK, size)
     except OSError as error:
-        raise DatasetError(f"cannot read {path} ({error.strerror}); run: radio shard verify --repair") from error
+        tar = f"{location.shard_id}.tar of {place}"
+        if error.errno == errno.EREMOTEIO:
+            raise StorageError(f"cannot read {tar} ({error.strerror}); run the same command again to go on") from None
+        raise DatasetError(f"cannot read {tar} ({error.strerror}); run: radio shard verify --repair") from error
     image = data[BLOCK : BLOCK + location.image_size]
     names = (f"{row.key}.{get_codec(row.codec).extension}", f"{row.key}.json")
     whole = crc32_of(image) == location.image_crc32 and len(image) == location.image_size
     if not whole or data != tar_member(names[0], image) + tar_member(names[1], text):
         raise DatasetError(
-            f"the image {row.key} in the shard {location.shard_id} of {layout.root} is not what its record says; "
-            "run: radio shard verify --repair --dataset with that folder, then run the same command again to go on"
+            f"the image {row.key} in the shard {location.shard_id} of {place} is not what its record says; "
+            "run: radio shard verify --repair --dataset with that place, then run the same command again to go on"
         )
     return image

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from radio_io.dataset_file import FIXED, DatasetFile
 from radio_io.errors import DatasetError, UsageError
-from radio_io.labels.store import labels_folder, read_task, write_task
+from radio_io.labels.store import labels_folder, read_task, task_path, write_task
 from radio_io.layout import DatasetLayout
 from radio_io.privacy.tombstones import Tombstones
+from radio_io.remote_dataset import place_of, publish_to_store
 
 # The seed orders images within their bin and nothing else: that of the first dataset counts.
 MUST_AGREE = ("format_version", "key_id", *(name for name in FIXED if name != "seed"))
@@ -47,7 +48,7 @@ def require_mergeable(roots: Sequence[Path], contents: Sequence[DatasetFile]) ->
             first, other = getattr(contents[0], name), getattr(content, name)
             if first != other:
                 differing[name] = None
-                lines.append(f"{name} is {other} in {root}, {first} in {roots[0]}")
+                lines.append(f"{name} is {other} in {place_of(root)}, {first} in {place_of(roots[0])}")
     if lines:
         advice = [_ADVICE.get(name, f"build again with the same {name}") for name in differing]
         raise DatasetError(f"these datasets cannot be merged: {'; '.join(lines)}. {'; '.join(advice)}")
@@ -88,3 +89,4 @@ def write_labels(layout: DatasetLayout, labels: UnitedLabels) -> None:
     """
     for task, values in labels.tasks.items():
         write_task(layout, task, values)
+        publish_to_store(layout, task_path(layout, task))

@@ -1,6 +1,6 @@
-"""The tar of a shard as a stream, from its folder or from an object store.
+"""The tar of a shard as a stream or by ranges, from its folder or from an object store.
 
-Comes in: a layout and a shard's id. Goes out: its size, and a stream. Refuses nothing; errors are `OSError`s.
+Comes in: a layout and a shard's id. Goes out: its size, a stream, a range. Refuses nothing; errors are `OSError`s.
 """
 
 import io
@@ -42,6 +42,16 @@ def open_tar(layout: DatasetLayout, shard_id: str, size: int) -> AbstractContext
     if origin is None:
         return layout.tar_path(shard_id).open("rb")
     return io.BufferedReader(_RemoteTar(origin, shard_id + TAR_SUFFIX, size), _AHEAD_BYTES)
+
+
+def read_tar(layout: DatasetLayout, shard_id: str, position: int, count: int) -> bytes:
+    """A range of a tar, shorter where it ends before."""
+    origin = origin_of(layout.root)
+    if origin is not None:
+        return origin.read(shard_id + TAR_SUFFIX, position, count)
+    with layout.tar_path(shard_id).open("rb") as file:
+        file.seek(position)
+        return file.read(count)
 
 
 class _RemoteTar(io.RawIOBase):
