@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from radio_cli.options import DatasetOption, DryRunOption, JsonOption
+from radio_cli.options import DatasetOption, DryRunOption, JsonOption, PrivateOption
 
 if TYPE_CHECKING:
     from radio_io.sharding.forget import ForgetSummary
@@ -38,6 +38,7 @@ def forget(
         ),
     ] = None,
     dataset: DatasetOption = None,
+    private: PrivateOption = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -47,12 +48,12 @@ def forget(
     before still hold them.
     """
     from radio_cli.console import ConsoleProgress, as_object, emit_json, note
-    from radio_cli.project import dataset_root
+    from radio_cli.project import changeable_dataset, readable_dataset
     from radio_io.labels.identifiers import open_dataset_key
     from radio_io.sharding.forget import forget as forget_images
     from radio_io.sharding.forget_request import ForgetRequest, read_request, tombstones_for
 
-    root = dataset_root(dataset)
+    root = changeable_dataset(dataset, private)
     listed = read_request(from_file) if from_file is not None else ForgetRequest()
     request = ForgetRequest(
         patients=(*(patient or ()), *listed.patients), studies=(*(study or ()), *listed.studies), issuer=issuer
@@ -62,7 +63,7 @@ def forget(
     def find_runs(keys: frozenset[str]) -> list[dict[str, Any]]:
         from radio_train.seen import runs_that_saw
 
-        return [as_object(each) for each in runs_that_saw(runs, root, keys)]
+        return [as_object(each) for each in runs_that_saw(runs, readable_dataset(dataset), keys)]
 
     progress = ConsoleProgress(quiet=as_json)
     looked_through = find_runs if runs.is_dir() else None

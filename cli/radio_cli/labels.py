@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from radio_cli.options import DatasetOption, DryRunOption, JsonOption
+from radio_cli.options import DatasetOption, DryRunOption, JsonOption, PrivateOption
 
 app = typer.Typer(help="Attach labels to images by their original identifiers.", no_args_is_help=True)
 
@@ -38,6 +38,7 @@ def import_command(
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace the labels that the task has.")] = False,
     dataset: DatasetOption = None,
+    private: PrivateOption = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -46,12 +47,12 @@ def import_command(
     Lines that match no image, contradict each other, are empty or unsure are counted and left out.
     """
     from radio_cli.console import emit_json, note, print_counts
-    from radio_cli.project import dataset_root
+    from radio_cli.project import changeable_dataset
     from radio_io.labels.identifiers import IdColumn
     from radio_io.labels.import_labels import UNSURE, import_labels
 
     summary = import_labels(
-        dataset_root(dataset),
+        changeable_dataset(dataset, private),
         files,
         id_column=IdColumn(id_column.value),
         label_column=label_column,
@@ -78,25 +79,31 @@ def import_command(
 @app.command("list", epilog="Example: radio labels list --json")
 def list_command(dataset: DatasetOption = None, as_json: JsonOption = False) -> None:
     """List tasks and labels with their numbers of images."""
-    from radio_cli.project import dataset_root
+    from radio_cli.project import readable_dataset
     from radio_io.index.query import Request, run_query
 
     sql = "SELECT task, label, count(*) AS images FROM labels GROUP BY task, label ORDER BY task, label"
-    run_query(dataset_root(dataset), Request(sql=sql), "json" if as_json else "table", None)
+    run_query(readable_dataset(dataset), Request(sql=sql), "json" if as_json else "table", None)
 
 
 @app.command(epilog="Example: radio labels remove --task fracture")
 def remove(
-    task: TaskOption, dataset: DatasetOption = None, dry_run: DryRunOption = False, as_json: JsonOption = False
+    task: TaskOption,
+    dataset: DatasetOption = None,
+    private: PrivateOption = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Take the labels of a task out of the dataset."""
     from radio_cli.console import emit_json
-    from radio_cli.project import dataset_root
+    from radio_cli.project import changeable_dataset, readable_dataset
     from radio_io.labels.import_labels import remove_task
     from radio_io.labels.store import load_labels
 
-    root = dataset_root(dataset)
-    count = len(load_labels(root, task)) if dry_run else remove_task(root, task)
+    if dry_run:
+        count = len(load_labels(readable_dataset(dataset), task))
+    else:
+        count = remove_task(changeable_dataset(dataset, private), task)
     if as_json:
         emit_json({"task": task, "images": count, "removed": not dry_run})
     else:

@@ -109,10 +109,21 @@ def dataset_root(option: str | Path | None) -> Path:
     place = dataset_place(option)
     if is_url(place):
         raise UsageError(
-            "this command works on a dataset folder and not on a URL; copy the dataset to a disk first "
-            "(URLs work with shard build, verify, info, ls, rebin and merge, query, rejects, index rebuild, and train)"
+            "this command works on a dataset folder and not on a URL; copy the dataset to a disk first (URLs work with "
+            "shard build, verify, info, ls, rebin and merge, forget, labels, query, rejects, index rebuild, and train)"
         )
     return Path(place)
+
+
+def changeable_dataset(option: str | Path | None, private: Path | None) -> Path:
+    """A folder to change the dataset in: its own, or where it lies at a URL one of its private folder.
+
+    Raises:
+        UsageError: The private folder of a URL is not here, or one is named for a folder.
+    """
+    from radio_io.sharding.places import working_root
+
+    return working_root(dataset_place(option), private)
 
 
 def readable_dataset(option: str | Path | None) -> Path:

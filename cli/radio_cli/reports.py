@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from radio_cli.labels import Identifier, TaskOption
-from radio_cli.options import DatasetOption, DryRunOption, JsonOption
+from radio_cli.options import DatasetOption, DryRunOption, JsonOption, PrivateOption
 
 EXAMPLE = (
     "Example: radio labels from-reports reports.csv --rules fracture --id-column AccessionNumber --text-column report "
@@ -31,6 +31,7 @@ def from_reports(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Chooses the sample.")] = 0,
     replace: Annotated[bool, typer.Option("--replace", help="Replace the labels that the task has.")] = False,
     dataset: DatasetOption = None,
+    private: PrivateOption = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -39,13 +40,13 @@ def from_reports(
     Doubt, history, questions and plans decide nothing. The text stays in your file and in the sample.
     """
     from radio_cli.console import emit_json, note
-    from radio_cli.project import dataset_root
+    from radio_cli.project import changeable_dataset
     from radio_io.labels.identifiers import IdColumn
     from radio_io.labels.report_rules import load_rules
     from radio_io.labels.reports import labels_from_reports
 
     summary = labels_from_reports(
-        dataset_root(dataset),
+        changeable_dataset(dataset, private),
         files,
         load_rules(rules),
         id_column=IdColumn(id_column.value),

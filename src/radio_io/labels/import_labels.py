@@ -15,6 +15,8 @@ from radio_io.labels.csv_file import LabelLine, read_label_lines
 from radio_io.labels.identifiers import IdColumn, ImageLookup, image_lookup, open_dataset_key
 from radio_io.labels.store import check_labels, read_task, task_path, write_task
 from radio_io.layout import DatasetLayout
+from radio_io.remote_dataset import publish_to_store
+from radio_io.remote_removal import remove_from_store
 from radio_io.sharding.build import publish_index
 from radio_io.sharding.locking import locked
 
@@ -120,6 +122,7 @@ def store_labels(root: Path, task: str, labels: dict[str, str], *, replace: bool
         if path.exists() and not replace and read_task(path) != labels:
             raise UsageError(f"task {task} has labels already; give another --task, or --replace")
         write_task(layout, task, labels)
+        publish_to_store(layout, path)
         publish_index(layout, read_dataset_file(root))
 
 
@@ -139,4 +142,5 @@ def remove_task(root: Path, task: str) -> int:
         count = len(read_task(path))
         path.unlink()
         publish_index(layout, read_dataset_file(root))
+        remove_from_store(layout, path)  # until here the same command finds it again
     return count

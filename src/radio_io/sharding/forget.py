@@ -22,11 +22,12 @@ from radio_io.layout import DatasetLayout
 from radio_io.loading.background_file import forget_counts
 from radio_io.privacy.tombstones import Tombstones, Withdrawal, read_tombstones, write_tombstones
 from radio_io.progress import NoProgress, Progress
+from radio_io.remote_dataset import publish_to_store, sync_records
+from radio_io.remote_removal import remove_from_store
 from radio_io.sharding.build import publish_index
 from radio_io.sharding.forget_caches import forget_in_caches
-from radio_io.sharding.forget_shard import forget_in_shard
+from radio_io.sharding.forget_store import remove_traces, require_no_strays, shard_faults, withdraw_from_shard
 from radio_io.sharding.locking import locked
-from radio_io.sharding.verify import check_shard
 
 FindRuns = Callable[[frozenset[str]], list[dict[str, Any]]]
 """Gives the training runs that saw some of these images."""
@@ -70,6 +71,7 @@ def forget(
     with locked(layout):
         interrupted = read_tombstones(layout).pending
         finish_forget(layout, progress)
+        require_no_strays(layout)
         known = read_tombstones(layout)
         planned, keys = _planned(layout, withdrawn.joined(known), find_runs)
         cached = _forget_caches(planned, keys, caches)  # first: afterwards nobody knows the keys
@@ -84,17 +86,20 @@ def finish_forget(layout: DatasetLayout, progress: Progress | None = None) -> No
 
     Raises:
         DatasetError: A shard is damaged, or something of the images is left.
-        StorageError: The disk refuses.
+        StorageError: The disk or the store refuses.
     """
     tombstones = read_tombstones(layout)
     if tombstones.pending is None:
         return
     progress = progress or NoProgress()
+    sync_records(layout)
     atomic.remove_leftovers(layout.root)
     atomic.remove_leftovers(layout.private)
+    for path in layout.root.rglob("*.tar") if layout.is_staging else ():  # of a build that was killed
+        path.unlink()
     progress.start("forget", total=len(tombstones.pending.shards), unit="shards")
     for shard_id in tombstones.pending.shards:
-        forget_in_shard(layout, shard_id, tombstones)
+        withdraw_from_shard(layout, shard_id, tombstones)
         progress.advance()
     progress.finish()
     _forget_labels(layout)
@@ -103,6 +108,7 @@ def finish_forget(layout: DatasetLayout, progress: Progress | None = None) -> No
     for path in sorted(layout.report_samples.glob("*")):
         path.unlink()
     publish_index(layout, read_dataset_file(layout.root))
+    remove_traces(layout, tombstones.pending.shards)
     _require_gone(layout, tombstones)
     write_tombstones(layout, replace(tombstones, pending=None, done=(*tombstones.done, tombstones.pending)))
 
@@ -163,8 +169,10 @@ def _forget_labels(layout: DatasetLayout) -> None:
         if not kept:
             path.unlink()
             atomic.sync_folder(path.parent)
+            remove_from_store(layout, path)
         elif len(kept) < len(labels):
             write_task(layout, path.stem, kept)
+            publish_to_store(layout, path)
 
 
 def _present_keys(layout: DatasetLayout) -> set[str]:
@@ -177,10 +185,7 @@ def _require_gone(layout: DatasetLayout, tombstones: Tombstones) -> None:
     """Read what was written: whole shards, and nothing of the images in records, tars or index."""
     assert tombstones.pending is not None
     for shard_id in tombstones.pending.shards:
-        if layout.record_path(shard_id).exists():
-            faults = check_shard(str(layout.root), False, shard_id).faults
-        else:
-            faults = tuple(f"{path.name} is still there" for path in layout.shard_paths(shard_id) if path.exists())
+        faults = shard_faults(layout, shard_id)
         if faults:
             raise DatasetError(f"the withdrawal is not complete: {faults[0]}")
     with open_index(layout.root) as connection:

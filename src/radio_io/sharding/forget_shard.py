@@ -67,7 +67,7 @@ def forget_in_shard(layout: DatasetLayout, shard_id: str, tombstones: Tombstones
     """
     if layout.record_path(shard_id).exists():
         record = read_record(layout.record_path(shard_id))
-        kept = _kept_rows(record, tombstones)
+        kept = kept_rows(record, tombstones)
         if not len(kept):
             _remove(layout, shard_id)
         elif len(kept) < record.table.num_rows:
@@ -75,7 +75,8 @@ def forget_in_shard(layout: DatasetLayout, shard_id: str, tombstones: Tombstones
     _list_withdrawn(layout, shard_id)
 
 
-def _kept_rows(record: ShardRecord, tombstones: Tombstones) -> list[int]:
+def kept_rows(record: ShardRecord, tombstones: Tombstones) -> list[int]:
+    """The rows of a record that stay."""
     patients = record.table["patient_key"].to_pylist()
     studies = record.table["study_key"].to_pylist()
     pairs = enumerate(zip(patients, studies, strict=True))

@@ -7,6 +7,9 @@ what the store or the lock of the dataset refuses.
 from pathlib import Path
 
 from radio_io import atomic
+from radio_io.dataset_file import DatasetFile, read_dataset_file
+from radio_io.errors import UsageError
+from radio_io.index.catalog import file_sha256
 from radio_io.layout import DatasetLayout
 from radio_io.object_store import is_url
 from radio_io.remote_dataset import (
@@ -18,7 +21,45 @@ from radio_io.remote_dataset import (
     staging_root,
     sync_records,
 )
+from radio_io.sharding.build import publish_index
 from radio_io.sharding.locking import locked
+
+
+def working_root(place: str, private: Path | None = None) -> Path:
+    """A folder to change a dataset in; for a URL the staging folder of its private folder, as the store has it now.
+
+    Raises:
+        UsageError: The private folder is not here, belongs to another URL, or is named for a dataset in a folder.
+        DatasetError: There is no dataset at the URL.
+        StorageError: Another process changes the dataset, or the store or the disk fails.
+    """
+    if not is_url(place):
+        if private is not None:
+            raise UsageError("--private is for datasets at a URL; that of a folder lies beside it")
+        return Path(place)
+    layout = DatasetLayout(staging_root(place, private))
+    if not layout.key_file.exists():
+        raise UsageError(
+            f"{layout.private} has no key, but {place} can only be changed with its private folder; "
+            "name that with --private"
+        )
+    with locked(layout):
+        attach(place, layout)
+        content = read_dataset_file(layout.root)
+        sync_records(layout)
+        _update_index(layout, content)
+    return layout.root
+
+
+def _update_index(layout: DatasetLayout, content: DatasetFile) -> None:
+    """Fetch the index where it is not the one of `dataset.json`; one that was not published whole is made again."""
+    remote = origin_of(layout.root)
+    wanted = content.index_sha256
+    assert remote is not None
+    if wanted is None or (layout.index.exists() and file_sha256(layout.index) == wanted):
+        return
+    if not remote.fetch(layout.index.name, layout.index) or file_sha256(layout.index) != wanted:
+        publish_index(layout, content)
 
 
 def source_root(place: str) -> Path:
