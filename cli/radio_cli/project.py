@@ -115,15 +115,15 @@ def dataset_root(option: str | Path | None) -> Path:
     return Path(place)
 
 
-def changeable_dataset(option: str | Path | None, private: Path | None) -> Path:
-    """A folder to change the dataset in: its own, or where it lies at a URL one of its private folder.
+def changeable_dataset(option: str | Path | None, private: Path | None, *, as_it_is: bool = False) -> Path:
+    """A folder to change the dataset in, or to repair it `as_it_is`: its own, or one of the private folder of a URL.
 
     Raises:
         UsageError: The private folder of a URL is not here, or one is named for a folder.
     """
     from radio_io.sharding.places import working_root
 
-    return working_root(dataset_place(option), private)
+    return working_root(dataset_place(option), private, as_it_is=as_it_is)
 
 
 def readable_dataset(option: str | Path | None) -> Path:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from radio_cli.options import DatasetOption, DryRunOption, JsonOption, WorkersOption
+from radio_cli.options import DatasetOption, DryRunOption, JsonOption, PrivateOption, WorkersOption
 
 
 def register(app: typer.Typer) -> None:
@@ -20,6 +20,7 @@ def verify(
     ] = False,
     workers: WorkersOption = None,
     dataset: DatasetOption = None,
+    private: PrivateOption = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -29,7 +30,7 @@ def verify(
     is named with what to do. --dry-run says what --repair would do.
     """
     from radio_cli.console import ConsoleProgress, as_object, emit_json, format_size
-    from radio_cli.project import dataset_root, verifiable_dataset
+    from radio_cli.project import changeable_dataset, verifiable_dataset
     from radio_io.config import BuildConfig
     from radio_io.errors import UsageError
     from radio_io.executors import default_workers
@@ -38,7 +39,7 @@ def verify(
 
     if dry_run and not repair:
         raise UsageError("--dry-run belongs to --repair; verify alone writes nothing")
-    root = dataset_root(dataset) if repair else verifiable_dataset(dataset)
+    root = changeable_dataset(dataset, private, as_it_is=True) if repair else verifiable_dataset(dataset)
     progress, processes = ConsoleProgress(quiet=as_json), workers or default_workers()
     if repair:
         config = BuildConfig(dataset=root, workers=processes)

@@ -278,6 +278,18 @@ def mirror(url: str, purpose: str = "mirror") -> Path:
     atomic.write_file(layout.root / ORIGIN_NAME, json.dumps({"url": remote.url}).encode(), mode=0o600)
     if not remote.fetch(layout.dataset_json.name, layout.dataset_json):
         raise DatasetError(f"no dataset in {remote.url}: dataset.json is missing; build one with: radio shard build")
+    fetch_small_files(layout)
+    return layout.root
+
+
+def fetch_small_files(layout: DatasetLayout) -> None:
+    """Make index, records, DALI indexes and labels those of the store, whatever state they are in.
+
+    Raises:
+        StorageError: The store or the disk fails.
+    """
+    remote = origin_of(layout.root)
+    assert remote is not None, "the folder of a dataset in a store"
     if not remote.fetch(layout.index.name, layout.index):
         layout.index.unlink(missing_ok=True)
     found = remote.names()
@@ -288,7 +300,6 @@ def mirror(url: str, purpose: str = "mirror") -> Path:
         shard_id, dot, suffix = name.rpartition(".")
         if SHARD_ID.fullmatch(shard_id) and dot + suffix in (IDX_SUFFIX, RECORD_SUFFIX):
             remote.fetch(name, layout.root / name)
-    return layout.root
 
 
 def mirror_folder(url: str, purpose: str) -> Path:

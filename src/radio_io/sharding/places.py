@@ -15,6 +15,7 @@ from radio_io.object_store import is_url
 from radio_io.remote_dataset import (
     RemoteDataset,
     attach,
+    fetch_small_files,
     mirror,
     mirror_folder,
     origin_of,
@@ -25,8 +26,10 @@ from radio_io.sharding.build import publish_index
 from radio_io.sharding.locking import locked
 
 
-def working_root(place: str, private: Path | None = None) -> Path:
+def working_root(place: str, private: Path | None = None, *, as_it_is: bool = False) -> Path:
     """A folder to change a dataset in; for a URL the staging folder of its private folder, as the store has it now.
+
+    With `as_it_is` it has what the store has, damaged or not, for a repair.
 
     Raises:
         UsageError: The private folder is not here, belongs to another URL, or is named for a dataset in a folder.
@@ -45,9 +48,12 @@ def working_root(place: str, private: Path | None = None) -> Path:
         )
     with locked(layout):
         attach(place, layout)
-        content = read_dataset_file(layout.root)
-        sync_records(layout)
-        _update_index(layout, content)
+        if as_it_is:
+            fetch_small_files(layout)
+        else:
+            content = read_dataset_file(layout.root)
+            sync_records(layout)
+            _update_index(layout, content)
     return layout.root
 
 

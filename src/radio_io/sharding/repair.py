@@ -18,9 +18,10 @@ from radio_io.dataset_file import BUILD, DatasetFile, read_dataset_file, recover
 from radio_io.errors import DatasetError
 from radio_io.index.catalog import file_sha256, indexed_rejects
 from radio_io.labels.store import indexed_labels, labels_folder, read_task, task_path, write_task
-from radio_io.layout import SHARD_ID, SHARD_SUFFIXES, DatasetLayout, Split
+from radio_io.layout import SHARD_ID, SHARD_SUFFIXES, TAR_SUFFIX, DatasetLayout, Split
 from radio_io.privacy.tombstones import read_tombstones
 from radio_io.progress import Progress
+from radio_io.remote_dataset import origin_of, place_of, publish_to_store
 from radio_io.sharding.build import publish_index
 from radio_io.sharding.locking import locked
 from radio_io.sharding.origin import read_origin
@@ -73,6 +74,7 @@ def repair_dataset(
             if not dry_run:
                 set_aside(layout, layout.dataset_json)
                 write_dataset_file(layout, content)
+                publish_to_store(layout, layout.dataset_json)
         checks = check_shards(layout, _shard_ids(layout), progress, workers=workers, quick=quick)
         _mend_shards(layout, content, config, checks, report, progress)
         _mend_labels(layout, content, report)
@@ -101,6 +103,8 @@ def _shard_ids(layout: DatasetLayout) -> list[str]:
     """Every shard that left a trace: a file of its own, a row in the index, a list of rejects that speaks of images."""
     files = [path for split in Split for path in (layout.root / split).glob("h*w*/*") if path.suffix in SHARD_SUFFIXES]
     names = {path.relative_to(layout.root).with_suffix("").as_posix() for path in files}
+    remote = origin_of(layout.root)
+    names |= {name.rpartition(".")[0] for name in remote.names() if name.endswith(SHARD_SUFFIXES)} if remote else set()
     names |= indexed_shards(layout).keys()
     for path in layout.rejects_dir.glob("*/*/*.parquet"):
         with contextlib.suppress(DatasetError):
@@ -125,7 +129,10 @@ def _mend_shards(
     mender = ShardMender(layout=layout, tombstones=read_tombstones(layout), source=source, dry_run=report.dry_run)
     progress.start("repair", total=len(faulty), unit="shards")
     for shard_id in faulty:
-        mending = mender.mend(shard_id, known.get(shard_id))
+        with _at_hand(layout, shard_id):
+            mending = mender.mend(shard_id, known.get(shard_id))
+            if not report.dry_run:
+                _put_mended(layout, mending)
         report.done.extend(mending.actions)
         if mending.lost or mending.record_sha256 is None:
             report.lost.append(_loss(layout, content, mending))
@@ -139,6 +146,29 @@ def _mend_shards(
     progress.finish()
 
 
+@contextlib.contextmanager
+def _at_hand(layout: DatasetLayout, shard_id: str) -> Generator[None, None, None]:
+    """The tar of a shard lies in the folder within the block, also where the store has it."""
+    remote = origin_of(layout.root)
+    if remote is None:
+        yield
+        return
+    path = layout.tar_path(shard_id)
+    path.unlink(missing_ok=True)
+    try:
+        remote.fetch(shard_id + TAR_SUFFIX, path)
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _put_mended(layout: DatasetLayout, mending: Mending) -> None:
+    """Put what was made again, record last."""
+    made = {action.partition(":")[0] for action in mending.actions}
+    paths = layout.shard_paths(mending.shard_id)
+    publish_to_store(layout, *(path for path in paths if path.relative_to(layout.root).as_posix() in made))
+
+
 def _is_other(check: ShardCheck, known: IndexedShard | None) -> bool:
     return known is not None and known.record_sha256 != check.record_sha256
 
@@ -148,7 +178,7 @@ def _loss(layout: DatasetLayout, content: DatasetFile, mending: Mending) -> str:
         make = "run `radio shard build` with its sources, which makes it again"
     else:
         make = f"repeat `radio shard {content.origin}` with the same options, which makes it again"
-    aside = f"or move {mending.shard_id}.tar, .idx and .parquet out of {layout.root} and {make}"
+    aside = f"or move {mending.shard_id}.tar, .idx and .parquet out of {place_of(layout.root)} and {make}"
     if mending.record_sha256 is None:
         return f"{mending.shard_id}: nothing whole is left of it; restore it from a copy, {aside}"
     return (
@@ -176,6 +206,7 @@ def _mend_labels(layout: DatasetLayout, content: DatasetFile, report: RepairRepo
         if not report.dry_run:
             set_aside(layout, path)
             write_task(layout, task, labels)
+            publish_to_store(layout, path)
 
 
 def _is_stale(layout: DatasetLayout, content: DatasetFile, checks: dict[str, ShardCheck]) -> bool:
