@@ -87,6 +87,11 @@ class DatasetLayout:
         return self.private / "report_samples"
 
     @property
+    def quarantine(self) -> Path:
+        """Files that a repair has replaced; a withdrawal removes them all."""
+        return self.private / "quarantine"
+
+    @property
     def withdrawn(self) -> Path:
         """Pseudonyms of withdrawn patients and studies, which no build may bring back."""
         return self.private / "withdrawn.json"

@@ -107,6 +107,10 @@ def finish_forget(layout: DatasetLayout, progress: Progress | None = None) -> No
     # Texts of reports whose patients are not known any more: all go, reading the reports again makes new ones.
     for path in sorted(layout.report_samples.glob("*")):
         path.unlink()
+    # Damaged files that good ones have replaced: nobody knows whose images they hold.
+    for path in sorted(layout.quarantine.rglob("*")):
+        if not path.is_dir():
+            path.unlink()
     publish_index(layout, read_dataset_file(layout.root))
     remove_traces(layout, tombstones.pending.shards)
     _require_gone(layout, tombstones)

@@ -168,7 +168,7 @@ def set_aside(layout: DatasetLayout, path: Path) -> None:
     """
     if not path.exists():
         return
-    folder = layout.private / "quarantine" / path.parent.relative_to(layout.root)
+    folder = layout.quarantine / path.parent.relative_to(layout.root)
     for each in reversed([folder, *folder.parents]):
         if each == layout.private or layout.private in each.parents:
             atomic.make_folder(each, mode=0o700)

@@ -144,10 +144,14 @@ def test_takes_a_patient_out_of_shards_labels_and_index(root):
     samples = DatasetLayout(root).report_samples
     samples.mkdir(mode=0o700)
     (samples / "fracture.csv").write_text("report of P4")
+    replaced = DatasetLayout(root).quarantine / "train" / "000000.tar.1"  # as a repair keeps it
+    replaced.parent.mkdir(parents=True)
+    replaced.write_bytes(b"image of P4")
     summary = forget(root, tombstones(root, patients=("P4",)), NoProgress())
     assert (summary.images, summary.labels, summary.tombstones) == (len(gone), len(gone), 1) == (4, 4, 1)
     assert_gone(root, before, gone)
     assert not list(samples.iterdir())
+    assert not replaced.exists()
     assert len(load_labels(root, "odd")) == (PATIENTS - 1) * STUDIES * IMAGES
     assert read_dataset_file(root).num_images == (PATIENTS - 1) * STUDIES * IMAGES
 
