@@ -97,7 +97,6 @@ def open_key(config: BuildConfig) -> Pseudonymizer:
 def scan(config: BuildConfig, progress: Progress) -> ScanSummary:
     """Only the scan: headers into the private folder."""
     layout = DatasetLayout(config.dataset)
-    atomic.make_private_folder(layout.private)
     with locked(layout):
         pseudonyms = open_key(config)
         if layout.dataset_json.exists():
@@ -123,7 +122,6 @@ def build_dataset(
     started_s = time.monotonic()
     use_system_memory()
     layout = DatasetLayout(config.dataset)
-    atomic.make_private_folder(layout.private)
     if config.task is not None:
         summary = _build_share(config, layout, progress)
     else:

@@ -141,7 +141,6 @@ def _derive(
         summary = _planned_summary(derivation)
         if dry_run:
             return summary
-        atomic.make_private_folder(out.private)
         with locked(out):
             if config.out_url is not None:
                 attach(config.out_url, out)

@@ -6,7 +6,6 @@ what the store or the lock of the dataset refuses.
 
 from pathlib import Path
 
-from radio_io import atomic
 from radio_io.dataset_file import DatasetFile, read_dataset_file
 from radio_io.errors import UsageError
 from radio_io.index.catalog import file_sha256
@@ -87,6 +86,5 @@ def source_root(place: str) -> Path:
             sync_records(staging)
         return staging.root
     copy = DatasetLayout(mirror_folder(place, "source"))
-    atomic.make_private_folder(copy.private)
     with locked(copy):
         return mirror(place, "source")

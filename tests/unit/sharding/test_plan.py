@@ -1,16 +1,18 @@
 """How many images a shard gets: bounded by bytes, and by numbers from both sides."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from dataclasses import replace
 
 import pytest
 
-from radio_io.config import BuildConfig
+from radio_io.config import BuildConfig, TaskShare
+from radio_io.dataset_file import read_dataset_file
 from radio_io.layout import DatasetLayout
 from radio_io.privacy.pseudonyms import Pseudonymizer
 from radio_io.progress import NoProgress
 from radio_io.sharding import plan
-from radio_io.sharding.build import open_key, scan
+from radio_io.sharding.build import build_dataset, open_key, scan
 from radio_io.sharding.plan_order import FOLDER_PREFIX
 from radio_io.sharding.scan_table import ScanRow, scan_parts, write_part
 from synthetic_dicom import dicom_bytes
@@ -20,18 +22,21 @@ IMAGES = 13
 
 
 def test_tasks_that_start_at_once_share_one_new_key(tmp_path, monkeypatch):
-    together = Barrier(4)
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export" / "a").write_bytes(b"no radiograph")
+    config = BuildConfig(dataset=tmp_path / "d", sources=(str(tmp_path / "export"),), workers=0)
     create = Pseudonymizer.create_file
 
-    def create_together(*arguments):
-        together.wait(20)  # all have seen that there is none
+    def create_slowly(*arguments):
+        time.sleep(0.3)  # long enough for all to see that there is none
         return create(*arguments)
 
-    monkeypatch.setattr(Pseudonymizer, "create_file", create_together)
-    config = BuildConfig(dataset=tmp_path / "d", sources=(str(tmp_path),), workers=0)
+    monkeypatch.setattr(Pseudonymizer, "create_file", create_slowly)
     with ThreadPoolExecutor(4) as threads:
-        opened = [threads.submit(open_key, config) for _ in range(4)]
-        assert len({future.result().key_id for future in opened}) == 1
+        tasks = [replace(config, task=TaskShare(index, 4)) for index in range(4)]
+        built = [threads.submit(build_dataset, task, NoProgress()) for task in tasks]
+        assert [task.result().missing_shards for task in built] == [0] * 4
+    assert open_key(config).key_id == read_dataset_file(config.dataset).key_id
 
 
 def test_removes_what_a_killed_process_left_of_sorting_also_where_there_is_nothing_to_plan(tmp_path):
