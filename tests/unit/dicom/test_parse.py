@@ -331,6 +331,7 @@ def test_inflates_with_a_bound(tmp_path, monkeypatch):
     assert integer(read_file(late).dataset, "Rows") == 2
 
 
+@pytest.mark.slow
 def test_stays_small_under_a_real_bomb(tmp_path):
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     head = encoded("SpecificCharacterSet", "ISO_IR 100") + element(0x00091010, "OB", b"", length=1_300_000_000)

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from radio_io import cluster
 from radio_io.cluster import is_cluster, run_on_cluster
 from radio_io.config import BuildConfig, TaskShare
 from radio_io.dataset_file import read_dataset_file
@@ -157,7 +158,8 @@ def test_refuses_a_task_that_is_none(text):
         TaskShare.parse(text)
 
 
-def test_refuses_executors_that_are_none():
+def test_refuses_executors_that_are_none(monkeypatch):
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
     with pytest.raises(ConfigError, match="slurm"):
         is_cluster("slurm")
     with pytest.raises(StorageError, match="no dask scheduler answers"):
