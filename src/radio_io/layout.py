@@ -67,6 +67,11 @@ class DatasetLayout:
         return self.private / "dataset.json"
 
     @property
+    def labels_dir(self) -> Path:
+        """The labels of the dataset, one Parquet file a task."""
+        return self.root / "labels"
+
+    @property
     def index(self) -> Path:
         """The DuckDB index."""
         return self.root / "index.duckdb"
@@ -146,10 +151,19 @@ class DatasetLayout:
         check_shard_id(shard_id)
         return self.rejects_dir / (shard_id + RECORD_SUFFIX)
 
+    def shard_rejects_paths(self) -> list[Path]:
+        """The lists of rejected files of all shards that have one, sorted."""
+        # Not `*`: a process that was killed may have left half a file, whose temporary name begins with a dot.
+        return sorted(self.rejects_dir.glob(f"*/h*w*/[0-9]*{RECORD_SUFFIX}"))
+
     def record_paths(self) -> list[Path]:
         """The records of all finished shards, sorted by shard id."""
         paths = [path for split in Split for path in (self.root / split).glob(f"h*w*/[0-9]*{RECORD_SUFFIX}")]
         return sorted(paths, key=self.shard_id_of)
+
+    def label_paths(self) -> list[Path]:
+        """The files of labels, sorted."""
+        return sorted(self.labels_dir.glob("[A-Za-z0-9]*.parquet"))
 
     def shard_id_of(self, path: Path) -> str:
         """The shard id of a path below `root`.

@@ -196,7 +196,7 @@ def sync_records(layout: DatasetLayout) -> None:
 def _fetch_labels(remote: RemoteDataset, layout: DatasetLayout, found: dict[str, ObjectFacts]) -> None:
     """Make the local labels of training tasks those of the store; the index is made with them."""
     names = {name for name in found if _LABELS.fullmatch(name)}
-    for path in layout.root.glob("labels/*.parquet"):
+    for path in layout.label_paths():
         if f"labels/{path.name}" not in names:
             path.unlink()
     for name in names:

@@ -214,7 +214,7 @@ def _add_shards(connection: duckdb.DuckDBPyConnection, shards: "Iterable[tuple[S
 def _add_labels(connection: duckdb.DuckDBPyConnection, layout: DatasetLayout) -> None:
     from radio_io.index.label_file import read_labels  # pyarrow: a query must start without it
 
-    for path in sorted((layout.root / "labels").glob("*.parquet")):
+    for path in layout.label_paths():
         for batch in read_labels(path):
             with _registered(connection, batch):
                 connection.execute("INSERT INTO labels SELECT task, key, label FROM arriving")

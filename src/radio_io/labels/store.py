@@ -51,11 +51,6 @@ def indexed_labels(root: Path) -> dict[str, dict[str, str]]:
     return tasks
 
 
-def labels_folder(layout: DatasetLayout) -> Path:
-    """Where the files of the tasks lie."""
-    return layout.root / "labels"
-
-
 def task_path(layout: DatasetLayout, task: str) -> Path:
     """The file of a task.
 
@@ -66,7 +61,7 @@ def task_path(layout: DatasetLayout, task: str) -> Path:
         raise UsageError(
             f"task {task!r}: use up to 64 letters, digits, '-' and '_', for example fracture or chexpert_effusion"
         )
-    return labels_folder(layout) / f"{task}.parquet"
+    return layout.labels_dir / f"{task}.parquet"
 
 
 def check_labels(labels: dict[str, str]) -> None:

@@ -206,7 +206,8 @@ def _prepare(
         extend_plan(config, pseudonyms)
         give_back_memory()
     atomic.make_folder(layout.root)
-    atomic.remove_leftovers(layout.root)
+    for folder in (layout.root, layout.rejects_dir):
+        atomic.remove_leftovers(folder)
     if not layout.dataset_json.exists():
         write_dataset_file(layout, facts)
         publish_to_store(layout, layout.dataset_json)
@@ -297,7 +298,7 @@ def reject_counts(layout: DatasetLayout) -> list[tuple[str, str, int]]:
     scanned = [(reason, "scan", count) for reason, count in summarize_scan(layout).rejects.items()]
     planned = [(reason, "plan", count) for reason, count in plan_rejects(layout).items()]
     built: Counter[str] = Counter()
-    for path in sorted(layout.rejects_dir.glob("*/*/*.parquet")):
+    for path in layout.shard_rejects_paths():
         built.update(read_table(path, ["reason"])["reason"].to_pylist())
     return [*scanned, *planned, *((reason, "build", count) for reason, count in built.items())]
 

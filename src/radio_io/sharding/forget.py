@@ -17,7 +17,7 @@ from radio_io.dataset_file import read_dataset_file
 from radio_io.errors import DatasetError
 from radio_io.index.catalog import open_index
 from radio_io.index.records import read_record_columns
-from radio_io.labels.store import labels_folder, read_task, write_task
+from radio_io.labels.store import read_task, write_task
 from radio_io.layout import DatasetLayout
 from radio_io.loading.background_file import forget_counts
 from radio_io.privacy.tombstones import Tombstones, Withdrawal, read_tombstones, write_tombstones
@@ -133,7 +133,7 @@ def _planned(
     pending = Withdrawal(
         shards=tuple(shards),
         images=len(keys),
-        labels=sum(key in keys for path in _label_files(layout) for key in read_task(path)),
+        labels=sum(key in keys for path in layout.label_paths() for key in read_task(path)),
         runs=tuple(find_runs(frozenset(keys))) if find_runs is not None and keys else (),
     )
     return replace(tombstones, pending=pending), frozenset(keys)
@@ -157,13 +157,9 @@ def _summary(tombstones: Tombstones, *, earlier: Withdrawal | None = None, cache
     )
 
 
-def _label_files(layout: DatasetLayout) -> list[Path]:
-    return sorted(labels_folder(layout).glob("*.parquet"))
-
-
 def _forget_labels(layout: DatasetLayout) -> None:
     """Take out labels of images that no record has any more."""
-    files = _label_files(layout)
+    files = layout.label_paths()
     if not files:
         return
     present = _present_keys(layout)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from radio_io.dataset_file import FIXED, DatasetFile
 from radio_io.errors import DatasetError, UsageError
-from radio_io.labels.store import labels_folder, read_task, task_path, write_task
+from radio_io.labels.store import read_task, task_path, write_task
 from radio_io.layout import DatasetLayout
 from radio_io.privacy.tombstones import Tombstones
 from radio_io.remote_dataset import place_of, publish_to_store
@@ -69,7 +69,7 @@ def unite_labels(sources: Sequence[DatasetLayout], keys: frozenset[str]) -> Unit
     tasks: dict[str, dict[str, str]] = {}
     conflicts: dict[str, list[str]] = {}
     for source in sources:
-        for path in sorted(labels_folder(source).glob("*.parquet")):
+        for path in source.label_paths():
             united = tasks.setdefault(path.stem, {})
             for key, label in read_task(path).items():
                 if key in keys and united.setdefault(key, label) != label:

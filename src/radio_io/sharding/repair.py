@@ -17,7 +17,7 @@ from radio_io.config import BuildConfig
 from radio_io.dataset_file import BUILD, DatasetFile, read_dataset_file, recover_dataset_file, write_dataset_file
 from radio_io.errors import DatasetError
 from radio_io.index.catalog import file_sha256, indexed_rejects
-from radio_io.labels.store import indexed_labels, labels_folder, read_task, task_path, write_task
+from radio_io.labels.store import indexed_labels, read_task, task_path, write_task
 from radio_io.layout import SHARD_ID, SHARD_SUFFIXES, TAR_SUFFIX, DatasetLayout, Split
 from radio_io.privacy.tombstones import read_tombstones
 from radio_io.progress import Progress
@@ -106,7 +106,7 @@ def _shard_ids(layout: DatasetLayout) -> list[str]:
     remote = origin_of(layout.root)
     names |= {name.rpartition(".")[0] for name in remote.names() if name.endswith(SHARD_SUFFIXES)} if remote else set()
     names |= indexed_shards(layout).keys()
-    for path in layout.rejects_dir.glob("*/*/*.parquet"):
+    for path in layout.shard_rejects_paths():
         with contextlib.suppress(DatasetError):
             if read_metadata(path).get(b"num_images", b"0") != b"0":
                 names.add(path.relative_to(layout.rejects_dir).with_suffix("").as_posix())
@@ -213,7 +213,7 @@ def _is_stale(layout: DatasetLayout, content: DatasetFile, checks: dict[str, Sha
     """Whether the index is damaged, or made from other records or without some labels."""
     if any(check_index(layout, content, {shard_id: check.record_sha256 for shard_id, check in checks.items()})):
         return True
-    return bool({path.stem for path in labels_folder(layout).glob("*.parquet")} - indexed_labels(layout.root).keys())
+    return bool({path.stem for path in layout.label_paths()} - indexed_labels(layout.root).keys())
 
 
 def _mend_index(layout: DatasetLayout, checks: dict[str, ShardCheck], report: RepairReport) -> None:
@@ -225,7 +225,7 @@ def _mend_index(layout: DatasetLayout, checks: dict[str, ShardCheck], report: Re
         report.lost.append("index.duckdb: cannot be built before every record can be read")
         return
     try:
-        for path in labels_folder(layout).glob("*.parquet"):
+        for path in layout.label_paths():
             read_task(path)
     except DatasetError as error:
         report.lost.append(f"index.duckdb: cannot be built before all labels can be read: {error}")

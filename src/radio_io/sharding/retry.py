@@ -61,7 +61,7 @@ def finish_retry(layout: DatasetLayout) -> int:
     if not request.exists():
         return 0
     reasons = frozenset(json.loads(request.read_bytes()))
-    found = {path: _paths_rejected_for(path, reasons) for path in sorted(layout.rejects_dir.glob("*/*/*.parquet"))}
+    found = {path: _paths_rejected_for(path, reasons) for path in layout.shard_rejects_paths()}
     lists = [path for path, files in found.items() if files]
     rejected = frozenset(file for files in found.values() for file in files)
     paths = rejected - _with_several_frames(layout, rejected)

@@ -18,7 +18,7 @@ from radio_io.executors import UnitFailure, run_units
 from radio_io.index.catalog import file_sha256, read_index
 from radio_io.index.records import ShardRecord, placed_rows, read_record
 from radio_io.index.row import ImageLocation, ImageRow
-from radio_io.labels.store import indexed_labels, labels_folder, read_task
+from radio_io.labels.store import indexed_labels, read_task
 from radio_io.layout import SHARD_SUFFIXES, DatasetLayout, Split
 from radio_io.progress import Progress
 from radio_io.remote_dataset import origin_of
@@ -235,7 +235,7 @@ def _check_labels(layout: DatasetLayout) -> Iterator[str]:
         indexed = indexed_labels(layout.root)
     except DatasetError:
         return  # a fault of the index
-    files = {path.stem: path for path in labels_folder(layout).glob("*.parquet")}
+    files = {path.stem: path for path in layout.label_paths()}
     for task in sorted(indexed.keys() | files.keys()):
         try:
             if task not in files:
