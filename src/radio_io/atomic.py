@@ -145,10 +145,13 @@ def remove_leftovers_of(path: Path) -> None:
 def remove_leftovers(folder: Path) -> int:
     """Remove the temporary files below `folder` that killed processes left, and say how many."""
     count = 0
-    for path in folder.rglob(f"{TEMP_PREFIX}*"):
-        with storage_errors(path):
-            path.unlink(missing_ok=True)
-        count += 1
+    for place, _, names in os.walk(folder):
+        for name in names:
+            if name.startswith(TEMP_PREFIX):
+                path = Path(place, name)
+                with storage_errors(path):
+                    path.unlink(missing_ok=True)
+                count += 1
     return count
 
 

@@ -195,7 +195,7 @@ class _Prepared:
 def _prepare(
     config: BuildConfig, layout: DatasetLayout, pseudonyms: Pseudonymizer, progress: Progress, *, scan: bool = True
 ) -> _Prepared:
-    """Check the settings, scan, plan, and remove what an interruption left; nobody else is at work."""
+    """Check the settings, scan and plan; nobody else is at work."""
     facts = describe_dataset(config, pseudonyms.key_id)
     if layout.dataset_json.exists():
         require_same(read_dataset_file(layout.root), facts)
@@ -206,8 +206,6 @@ def _prepare(
         extend_plan(config, pseudonyms)
         give_back_memory()
     atomic.make_folder(layout.root)
-    for folder in (layout.root, layout.rejects_dir):
-        atomic.remove_leftovers(folder)
     if not layout.dataset_json.exists():
         write_dataset_file(layout, facts)
         publish_to_store(layout, layout.dataset_json)

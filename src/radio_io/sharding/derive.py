@@ -266,8 +266,6 @@ def _begin(out: DatasetLayout, derivation: _Derivation) -> None:
     """Everything but the shards; repeated after a crash it changes nothing."""
     sync_records(out)
     atomic.make_folder(out.root)
-    atomic.remove_leftovers(out.root)
-    atomic.remove_leftovers(out.private)
     write_origin(out, derivation.origin)
     if len(derivation.tombstones):
         write_tombstones(out, derivation.tombstones)

@@ -93,8 +93,6 @@ def finish_forget(layout: DatasetLayout, progress: Progress | None = None) -> No
         return
     progress = progress or NoProgress()
     sync_records(layout)
-    atomic.remove_leftovers(layout.root)
-    atomic.remove_leftovers(layout.private)
     for path in layout.root.rglob("*.tar") if layout.is_staging else ():  # of a build that was killed
         path.unlink()
     progress.start("forget", total=len(tombstones.pending.shards), unit="shards")

@@ -2,6 +2,8 @@
 
 Comes in: a dataset's layout. Goes out: a lock in its private folder for the length of a block; it goes with the
 process. Refuses what another process holds, or waits for it.
+
+Who gets a dataset alone removes the temporary files that killed processes left: nobody writes any.
 """
 
 import fcntl
@@ -32,6 +34,8 @@ def locked(layout: DatasetLayout, *, shared: bool = False, wait: bool = False) -
             raise StorageError(
                 f"another radio is changing {layout.root}; wait until it has ended, or name another --dataset"
             )
+        if not shared:
+            _remove_leftovers(layout)
         yield
 
 
@@ -66,6 +70,7 @@ def held_together(layout: DatasetLayout, is_prepared: Callable[[], bool]) -> Gen
                 return
             fcntl.flock(file, fcntl.LOCK_UN)  # whoever prepared it has died
             time.sleep(_TRY_AGAIN_S * random.uniform(0.5, 1.5))  # noqa: S311 - spreads tries, no secret
+        _remove_leftovers(layout)
         yield Together(file, alone=True)
 
 
@@ -73,6 +78,11 @@ def _opened(layout: DatasetLayout) -> TextIO:
     atomic.make_private_folder(layout.private)  # a copy of the dataset alone has none
     with atomic.storage_errors(layout.lock_file):
         return layout.lock_file.open("w")
+
+
+def _remove_leftovers(layout: DatasetLayout) -> None:
+    for folder in (layout.root, layout.private):
+        atomic.remove_leftovers(folder)
 
 
 def _taken(file: TextIO, kind: int) -> bool:

@@ -89,7 +89,6 @@ def extend_plan(config: BuildConfig, pseudonyms: Pseudonymizer) -> None:
     """
     layout = DatasetLayout(config.dataset)
     atomic.make_folder(layout.plan_dir, mode=0o700)
-    atomic.remove_leftovers(layout.plan_dir)
     remove_sorting(layout.plan_dir)
     covered = _covered_parts(layout)
     new = [name for name in scan_parts(layout) if name not in covered]

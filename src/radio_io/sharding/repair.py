@@ -11,7 +11,6 @@ from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from radio_io import atomic
 from radio_io.checked_table import read_metadata
 from radio_io.config import BuildConfig
 from radio_io.dataset_file import BUILD, DatasetFile, read_dataset_file, recover_dataset_file, write_dataset_file
@@ -95,7 +94,6 @@ def _alone(layout: DatasetLayout, *, dry_run: bool) -> Generator[None, None, Non
         yield
         return
     with locked(layout):
-        atomic.remove_leftovers(layout.root)
         yield
 
 

@@ -53,8 +53,6 @@ def scan_sources(config: BuildConfig, context: HeaderContext, progress: Progress
     layout = DatasetLayout(config.dataset)
     atomic.make_folder(layout.scan_dir, mode=0o700)
     atomic.make_folder(layout.archives_dir, mode=0o700)
-    for folder in (layout.scan_dir, layout.archives_dir):
-        atomic.remove_leftovers(folder)
     known = KnownFiles(layout)
     progress.start("scan", total=None, unit="files")
     archives = Archives(folder=layout.archives_dir, is_known=known.has)
