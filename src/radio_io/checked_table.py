@@ -53,6 +53,29 @@ def table_writer(
     sink.seal()
 
 
+@contextmanager
+def open_table(
+    source: Path | bytes, *, name: object = None, advice: str = PRIVATE_ADVICE
+) -> Generator[pq.ParquetFile, None, None]:
+    """A file whose checksum is right, to be read in the block.
+
+    Raises:
+        DatasetError: It is missing or damaged; the message calls it `name`, or by its path.
+    """
+    name = source if name is None else name
+    try:
+        with pa.BufferReader(source) if isinstance(source, bytes) else pa.OSFile(str(source)) as file:
+            if not _is_whole(file):
+                raise DatasetError(f"{name} is damaged, or was not written by radio: its checksum is wrong; {advice}")
+            file.seek(0)
+            yield pq.ParquetFile(file)
+    except FileNotFoundError:
+        raise DatasetError(f"{name} is missing; {advice}") from None
+    except (pa.ArrowException, OSError, ValueError) as error:
+        reason = (str(error).splitlines() or ["unreadable"])[0]
+        raise DatasetError(f"{name} cannot be read: {reason}; {advice}") from error
+
+
 def read_table(
     source: Path | bytes, columns: Sequence[str] | None = None, *, name: object = None, advice: str = PRIVATE_ADVICE
 ) -> pa.Table:
@@ -61,7 +84,7 @@ def read_table(
     Raises:
         DatasetError: It is missing or damaged; the message calls it `name`, or by its path.
     """
-    with _opened(source, source if name is None else name, advice) as file:
+    with open_table(source, name=name, advice=advice) as file:
         table = file.read(columns, use_threads=False)  # most files are small: threads cost more than they give
         metadata = dict(table.schema.metadata or {})
         metadata.pop(CHECKSUM_KEY, None)
@@ -76,7 +99,7 @@ def read_batches(
     Raises:
         DatasetError: It is missing or damaged.
     """
-    with _opened(path, path, advice) as file:
+    with open_table(path, advice=advice) as file:
         yield from file.iter_batches(rows, columns=columns)
 
 
@@ -86,7 +109,7 @@ def read_metadata(path: Path, *, advice: str = PRIVATE_ADVICE) -> dict[bytes, by
     Raises:
         DatasetError: It is missing or damaged.
     """
-    with _opened(path, path, advice) as file:
+    with open_table(path, advice=advice) as file:
         return dict(file.metadata.metadata or {})
 
 
@@ -115,21 +138,6 @@ class _Sink:
         place = self._end.rindex(_MARK + _BLANK) + len(_MARK)
         checksum = self._digest.hexdigest().encode()
         self._write(self._end[:place] + checksum + self._end[place + len(_BLANK) :])
-
-
-@contextmanager
-def _opened(source: Path | bytes, name: object, advice: str) -> Generator[pq.ParquetFile, None, None]:
-    try:
-        with pa.BufferReader(source) if isinstance(source, bytes) else pa.OSFile(str(source)) as file:
-            if not _is_whole(file):
-                raise DatasetError(f"{name} is damaged, or was not written by radio: its checksum is wrong; {advice}")
-            file.seek(0)
-            yield pq.ParquetFile(file)
-    except FileNotFoundError:
-        raise DatasetError(f"{name} is missing; {advice}") from None
-    except (pa.ArrowException, OSError, ValueError) as error:
-        reason = (str(error).splitlines() or ["unreadable"])[0]
-        raise DatasetError(f"{name} cannot be read: {reason}; {advice}") from error
 
 
 def _is_whole(file: pa.NativeFile) -> bool:

@@ -148,7 +148,7 @@ def _add_records(connection: duckdb.DuckDBPyConnection, layout: DatasetLayout) -
     """The tables `images` and `shards`. DuckDB could read the records, too, but does not look at their checksum."""
     import pyarrow as pa  # a query must start without it
 
-    from radio_io.index.records import read_record, record_schema
+    from radio_io.index.records import open_record, record_schema
 
     assert [column.name for column in COMPUTED_COLUMNS] == ["uid_conflict", "pixel_duplicate"]
     names = ", ".join(f'"{column.name}"' for column in RECORD_COLUMNS)
@@ -158,8 +158,8 @@ def _add_records(connection: duckdb.DuckDBPyConnection, layout: DatasetLayout) -
     def batches() -> Iterator[pa.RecordBatch]:
         try:
             for path in layout.record_paths():
-                record = read_record(path)
-                yield from record.table.to_batches()
+                with open_record(path) as record:
+                    yield from record.batches
                 shards.append((record.metadata, record.sha256))
         except DatasetError as error:  # DuckDB would only say that there was one
             failed.append(error)

@@ -11,7 +11,8 @@ read it.
 import datetime
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final, TypeAlias, cast
@@ -19,12 +20,13 @@ from typing import Any, Final, TypeAlias, cast
 import pyarrow as pa
 
 from radio_io import atomic
-from radio_io.checked_table import encode_table, read_table
+from radio_io.checked_table import encode_table, open_table, read_table
 from radio_io.errors import DatasetError
 from radio_io.index.row import ImageLocation, ImageRow
 from radio_io.index.schema import RECORD_COLUMNS, Column
 
 RECORD_FORMAT_VERSION: Final = 1
+_ROWS_AT_ONCE: Final = 2048
 _ADVICE: Final = "run: radio shard verify --repair, or restore it"
 METADATA_KEY: Final = b"radio"
 ARROW_TYPES: Final[dict[str, pa.DataType]] = {
@@ -62,6 +64,15 @@ class ShardRecord:
     table: pa.Table
     metadata: ShardMetadata
     sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenRecord:
+    """A record that is being read: the shard's metadata, the SHA-256 of the file, and its rows batch by batch."""
+
+    metadata: ShardMetadata
+    sha256: str
+    batches: Iterator[pa.RecordBatch]
 
 
 def arrow_schema(columns: Sequence[Column]) -> pa.Schema:
@@ -132,15 +143,27 @@ def read_record(path: Path) -> ShardRecord:
     Raises:
         DatasetError: It is missing, damaged, of another format version or has other columns.
     """
+    with open_record(path) as record:
+        table = pa.Table.from_batches(record.batches, record_schema())
+    return ShardRecord(table=table, metadata=record.metadata, sha256=record.sha256)
+
+
+@contextmanager
+def open_record(path: Path) -> Generator[OpenRecord, None, None]:
+    """A record that has been checked, to be read in the block a few thousand rows at a time.
+
+    Raises:
+        DatasetError: It is missing, damaged, of another format version or has other columns.
+    """
     data = _read_bytes(path)
-    table = read_table(data, name=f"the record {path}", advice=_ADVICE)
-    metadata = _parse_metadata(path, table.schema.metadata)
-    table = table.replace_schema_metadata(None)
-    if table.schema != record_schema():
-        raise _damaged(path, "its columns are not those of this format version")
-    if table.num_rows != metadata.num_images:
-        raise _damaged(path, f"it has {table.num_rows} rows, its metadata says {metadata.num_images}")
-    return ShardRecord(table=table, metadata=metadata, sha256=hashlib.sha256(data).hexdigest())
+    with open_table(data, name=f"the record {path}", advice=_ADVICE) as file:
+        metadata = _parse_metadata(path, file.metadata.metadata)
+        if file.schema_arrow.remove_metadata() != record_schema():
+            raise _damaged(path, "its columns are not those of this format version")
+        if file.metadata.num_rows != metadata.num_images:
+            raise _damaged(path, f"it has {file.metadata.num_rows} rows, its metadata says {metadata.num_images}")
+        batches = (batch.replace_schema_metadata(None) for batch in file.iter_batches(_ROWS_AT_ONCE, use_threads=False))
+        yield OpenRecord(metadata=metadata, sha256=hashlib.sha256(data).hexdigest(), batches=batches)
 
 
 def read_record_columns(path: Path, columns: Sequence[str]) -> pa.Table:
