@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 STORAGE_VERSION = "v1.4.0"
 BUILD_MEMORY_MB = 96
 """What DuckDB may hold while an index is built; the rest goes to a temporary folder beside it."""
+ROW_GROUP = 61_440
+"""Rows that are packed together; all of them are in memory before they are. Half of DuckDB's default: 44 MB less."""
 KEY_MEMORY_BYTES = 16
 """More than that for each image, where keys that occur twice are found: for 20 million 64 MB fail and 128 MB do."""
 CLOSED = {
@@ -57,7 +59,7 @@ def build_index(
     with tempfile.TemporaryDirectory(prefix="radio-index-") as folder:
         local = Path(folder) / "index.duckdb"
         with duckdb.connect() as connection:
-            connection.execute(f"ATTACH '{local}' AS made (STORAGE_VERSION '{STORAGE_VERSION}')")
+            connection.execute(f"ATTACH '{local}' AS made (STORAGE_VERSION '{STORAGE_VERSION}', ROW_GROUP_SIZE {ROW_GROUP})")
             connection.execute("USE made")
             connection.execute("SET preserve_insertion_order = true")
             connection.execute(f"SET memory_limit = '{BUILD_MEMORY_MB}MB'")

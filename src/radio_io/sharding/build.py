@@ -214,6 +214,7 @@ def _prepare(
 
 def _publish(layout: DatasetLayout, facts: DatasetFile, summary: BuildSummary) -> None:
     """Publish the index of what is finished, and sum it up."""
+    give_back_memory()
     published = publish_index(layout, facts)
     if not summary.missing_shards:
         remove_unpacked(layout.archives_dir)
