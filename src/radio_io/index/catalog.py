@@ -59,7 +59,9 @@ def build_index(
     with tempfile.TemporaryDirectory(prefix="radio-index-") as folder:
         local = Path(folder) / "index.duckdb"
         with duckdb.connect() as connection:
-            connection.execute(f"ATTACH '{local}' AS made (STORAGE_VERSION '{STORAGE_VERSION}', ROW_GROUP_SIZE {ROW_GROUP})")
+            connection.execute(
+                f"ATTACH '{local}' AS made (STORAGE_VERSION '{STORAGE_VERSION}', ROW_GROUP_SIZE {ROW_GROUP})"
+            )
             connection.execute("USE made")
             connection.execute("SET preserve_insertion_order = true")
             connection.execute(f"SET memory_limit = '{BUILD_MEMORY_MB}MB'")
