@@ -1,7 +1,7 @@
-"""How an image was taken: the size of its pixels, the exposure, the grid.
+"""How an image was taken: the size of its pixels, the exposure, the grid; and whether it was compressed with loss.
 
-Comes in: a dataset. Goes out: `Spacing` and `Exposure`. Refuses nothing: what is absent, zero, not finite or outside
-the range that a radiograph can have is None.
+Comes in: a dataset. Goes out: `Spacing`, `Exposure`, a bool. Refuses nothing: what is absent, zero, not finite or
+outside the range that a radiograph can have is None.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from typing import Final
 
 from pydicom.dataset import Dataset
 
-from radio_io.dicom.values import number, numbers, term, texts
+from radio_io.dicom.values import number, numbers, term, text, texts
 
 # Detectors have 0.02 to 0.4 mm; scanned, reduced and magnified images lie within a decade of that.
 _SMALLEST_MM, _LARGEST_MM = 0.005, 5.0
@@ -100,6 +100,19 @@ def read_exposure(dataset: Dataset) -> Exposure:
         distance_mm=_within(number(dataset, "DistanceSourceToDetector"), *_DISTANCE_RANGE_MM),
         grid=_grid(dataset),
     )
+
+
+def was_compressed_with_loss(dataset: Dataset) -> bool:
+    """Whether pixels were compressed with loss at any time, by the flag or by what is written only after a loss.
+
+    Software that stores an image anew often leaves the flag out, or writes 00 for its own step, and keeps the ratio.
+
+    Source: DICOM PS3.3 C.7.6.1.1.5.
+    """
+    stated = number(dataset, "LossyImageCompression")
+    if stated == 1 or any(ratio is not None and ratio > 1 for ratio in numbers(dataset, "LossyImageCompressionRatio")):
+        return True
+    return stated != 0 and text(dataset, "LossyImageCompressionMethod") is not None
 
 
 def _pair(dataset: Dataset, keyword: str) -> tuple[float, float] | None:

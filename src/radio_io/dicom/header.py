@@ -17,13 +17,13 @@ from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 
 from radio_io.dicom.acceptance import Claims, refuse_kind, refuse_pixels
-from radio_io.dicom.acquisition import read_exposure, read_spacing
+from radio_io.dicom.acquisition import read_exposure, read_spacing, was_compressed_with_loss
 from radio_io.dicom.encoding import is_known_syntax, is_lossy_syntax
 from radio_io.dicom.kinds import DEFAULT_MODALITIES, OTHER, kind_without_image, modality_of, registered_uid
 from radio_io.dicom.parse import ParsedFile, read_before_pixels, read_file
 from radio_io.dicom.record import HeaderContext, HeaderRecord, RegionFound, RegionMapper
 from radio_io.dicom.region_view import region_view
-from radio_io.dicom.values import OLDEST_YEARS, day, identifier, integer, number, parse_age_years, term, text, texts
+from radio_io.dicom.values import OLDEST_YEARS, day, identifier, integer, parse_age_years, term, text, texts
 from radio_io.privacy.attributes import ALLOWED_TAGS
 from radio_io.privacy.burned_in import burned_in
 from radio_io.privacy.dates import DatePolicy, StoredDate, stored_date
@@ -166,7 +166,7 @@ def _record(
         pixel_representation=_count(header, "PixelRepresentation"),
         photometric_interpretation=claims.photometric_interpretation,
         presentation_lut_shape=_one_of(term(header, "PresentationLUTShape"), _SHAPES),
-        lossy=is_lossy_syntax(parsed.transfer_syntax_uid) or number(header, "LossyImageCompression") == 1,
+        lossy=is_lossy_syntax(parsed.transfer_syntax_uid) or was_compressed_with_loss(header),
         burned_in_annotation=claims.burned_in.value,
         region=place.region,
         region_source=place.region_source,

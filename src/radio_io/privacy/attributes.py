@@ -92,6 +92,8 @@ _ROWS: tuple[tuple[str, int, Action, str, str, str], ...] = (
     ("PhotometricInterpretation", 0x00280004, _KEEP, "", "photometric_interpretation", "defined terms"),
     ("PresentationLUTShape", 0x20500020, _KEEP, "", "presentation_lut_shape", "defined terms"),
     ("LossyImageCompression", 0x00282110, _KEEP, "", "lossy", "00 or 01"),
+    ("LossyImageCompressionRatio", 0x00282112, _DROP, "", "lossy", "tells a loss that the flag does not"),
+    ("LossyImageCompressionMethod", 0x00282114, _DROP, "", "lossy", "tells a loss that the flag does not"),
     # geometry
     ("PixelSpacing", 0x00280030, _KEEP, "", _SPACING, "numbers"),
     ("PixelSpacingCalibrationType", 0x00280A02, _KEEP, "", "spacing_source", "defined terms"),

@@ -278,6 +278,30 @@ def test_knows_lossless_syntaxes(syntax):
 
 
 @pytest.mark.parametrize(
+    ("flag", "ratio", "method", "expected"),
+    [
+        (None, "10.5", None, True),
+        (None, "1.5\\12", "ISO_15444_1\\ISO_10918_1", True),
+        (None, None, "ISO_10918_1", True),
+        ("", "10.5", "ISO_10918_1", True),
+        ("", "", "ISO_10918_1", True),
+        ("00", "10.5", None, True),
+        ("01", "1", None, True),
+        ("00", None, "ISO_10918_1", False),
+        ("00", "1", "ISO_10918_1", False),
+        (None, "1.0", None, False),
+        (None, "0.4", "", False),
+        (None, "much", None, False),
+        ("", "", "", False),
+    ],
+)
+def test_knows_a_loss_by_its_ratio_and_method(flag, ratio, method, expected):
+    names = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
+    changes = {name: value for name, value in zip(names, (flag, ratio, method), strict=True) if value is not None}
+    assert record(changes).lossy is expected
+
+
+@pytest.mark.parametrize(
     ("pixel", "imager", "calibration", "expected"),
     [
         ("0.15\\0.15", None, None, (0.15, None, "unspecified", True)),

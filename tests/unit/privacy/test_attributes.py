@@ -66,7 +66,7 @@ def test_allows_exactly_the_reviewed_attributes():
         "Exposure", "ExposureInuAs", "ExposureInmAs", "XRayTubeCurrent", "ExposureTime", "ExposureTimeInuS",
         "ExposureTimeInms", "DistanceSourceToDetector", "Grid",
     }  # fmt: skip
-    assert len(ATTRIBUTES) == 76
+    assert len(ATTRIBUTES) == 78
 
 
 def test_explains_every_column_of_the_record_and_no_other():
