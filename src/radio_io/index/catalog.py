@@ -8,7 +8,6 @@ It is built on local disk (DuckDB's locks misbehave on network drives), in a sto
 
 import hashlib
 import shutil
-import tempfile
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from radio_io import atomic
 from radio_io.errors import DatasetError
 from radio_io.index.schema import COMPUTED_COLUMNS, RECORD_COLUMNS, TABLES, Column
 from radio_io.layout import DatasetLayout
+from radio_io.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from radio_io.index.records import ShardMetadata
@@ -56,8 +56,8 @@ def build_index(
         DatasetError: A record or a file of labels is damaged.
         StorageError: The dataset folder cannot be written.
     """
-    with tempfile.TemporaryDirectory(prefix="radio-index-") as folder:
-        local = Path(folder) / "index.duckdb"
+    with scratch_folder("index") as folder:
+        local = folder / "index.duckdb"
         with duckdb.connect() as connection:
             connection.execute(
                 f"ATTACH '{local}' AS made (STORAGE_VERSION '{STORAGE_VERSION}', ROW_GROUP_SIZE {ROW_GROUP})"
