@@ -66,7 +66,7 @@ def repair_dataset(
     layout = DatasetLayout(root)
     content, whole = recover_dataset_file(layout)
     require_no_withdrawal(layout)
-    with _alone(layout, dry_run=dry_run):
+    with contextlib.nullcontext() if dry_run else locked(layout):
         report = RepairReport(dry_run=dry_run)
         if not whole:
             report.done.append("dataset.json: made again from its own settings")
@@ -86,15 +86,6 @@ def repair_dataset(
     report.shards, report.images, report.size_bytes = found.shards, found.images, found.size_bytes
     report.faults = found.faults
     return report
-
-
-@contextlib.contextmanager
-def _alone(layout: DatasetLayout, *, dry_run: bool) -> Generator[None, None, None]:
-    if dry_run:
-        yield
-        return
-    with locked(layout):
-        yield
 
 
 def _shard_ids(layout: DatasetLayout) -> list[str]:
